@@ -1,0 +1,42 @@
+"""Shared by all tests: what needs a window, and what happens where there is none."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A test that asks for one of these opens a window.
+_GUI_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
+
+
+def has_display(environ: Mapping[str, str], platform: str) -> bool:
+    """Whether Qt can open a window here; without a display Qt ends the process."""
+    if not platform.startswith("linux"):
+        return True
+    if environ.get("QT_QPA_PLATFORM") in {"minimal", "offscreen"}:
+        return True
+    return bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that open a window, so that ``-m "not gui"`` leaves them out."""
+    for item in items:
+        if _GUI_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("gui")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without a display a window test is skipped at a desk, and fails in CI."""
+    if item.get_closest_marker("gui") is None or has_display(os.environ, sys.platform):
+        return
+    reason = "this test opens a window, and there is no display"
+    if os.environ.get("CI", "").lower() in {"", "0", "false"}:
+        pytest.skip(reason)
+    pytest.fail(reason, pytrace=False)
