@@ -17,7 +17,14 @@ from napari_sam import transforms
 from napari_sam.modeling.precision import choose_device, choose_dtype, set_precision
 from napari_sam.modeling.prompt_encoder import BOX_MAX, BOX_MIN, PADDING
 from napari_sam.modeling.sam import Sam
-from napari_sam.types import ImageEmbedding, Plane, Precision, Prediction, Prompts, Window
+from napari_sam.types import (
+    ImageEmbedding,
+    Plane,
+    Precision,
+    Prediction,
+    Prompts,
+    Window,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -141,7 +148,9 @@ class Predictor:
         digest.update(np.ascontiguousarray(plane.pixels.numpy()))
         return digest.hexdigest()
 
-    def embed(self, plane: NDArray[Any], window: Window | None = None) -> ImageEmbedding:
+    def embed(
+        self, plane: NDArray[Any], window: Window | None = None
+    ) -> ImageEmbedding:
         """Encode one plane.
 
         Parameters
@@ -201,7 +210,9 @@ class Predictor:
             frames.contiguous(memory_format=torch.channels_last)
         ).contiguous()
         # Cloned, so that an embedding kept does not keep its whole batch.
-        parts = [features] if len(planes) == 1 else [f.clone() for f in features.split(1)]
+        parts = (
+            [features] if len(planes) == 1 else [f.clone() for f in features.split(1)]
+        )
         return [
             self.restore(part, plane, self.key(plane))
             for part, plane in zip(parts, planes, strict=True)
@@ -271,8 +282,12 @@ class Predictor:
             groups.setdefault(bool(three), []).append(index)
         found: dict[int, Prediction] = {}
         for three, indices in groups.items():
-            logits, scores = self.decode(embedding, [prompts[i] for i in indices], three)
-            for index, one_logits, one_scores in zip(indices, logits, scores, strict=True):
+            logits, scores = self.decode(
+                embedding, [prompts[i] for i in indices], three
+            )
+            for index, one_logits, one_scores in zip(
+                indices, logits, scores, strict=True
+            ):
                 masks = self.masks(one_logits, embedding.plane_size)
                 found[index] = Prediction(
                     masks, one_scores.numpy(), one_logits.numpy(), plane

@@ -36,9 +36,7 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         padding = kernel // 2
-        self.c = nn.Conv2d(
-            *dims, kernel, stride, padding, groups=groups, bias=False
-        )
+        self.c = nn.Conv2d(*dims, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(dims[1])
 
     def folded(self) -> tuple[Tensor, Tensor]:
@@ -195,7 +193,9 @@ class TinyViTBlock(nn.Module):
 class Stage(nn.Module):
     """Blocks of one width, then the change to the next width if there is one."""
 
-    def __init__(self, blocks: list[nn.Module], downsample: PatchMerging | None) -> None:
+    def __init__(
+        self, blocks: list[nn.Module], downsample: PatchMerging | None
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.downsample = downsample
@@ -209,7 +209,9 @@ class Stage(nn.Module):
 def _stage(index: int) -> Stage:
     dim = EMBED_DIMS[index]
     blocks: list[nn.Module] = [
-        MBConv(dim) if index == 0 else TinyViTBlock(dim, NUM_HEADS[index], WINDOWS[index])
+        MBConv(dim)
+        if index == 0
+        else TinyViTBlock(dim, NUM_HEADS[index], WINDOWS[index])
         for _ in range(DEPTHS[index])
     ]
     last = index == len(EMBED_DIMS) - 1

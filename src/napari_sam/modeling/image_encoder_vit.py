@@ -187,7 +187,9 @@ def _chunked_attention(
         for start in range(0, q.shape[1], queries_at_once):
             part = slice(start, start + queries_at_once)
             scores = q[head, part] @ k[head].transpose(1, 2)
-            scores = add_relative_positions(scores, rel_h[head, part], rel_w[head, part])
+            scores = add_relative_positions(
+                scores, rel_h[head, part], rel_w[head, part]
+            )
             rows.append(scores.softmax(-1) @ v[head])
         parts.append(torch.cat(rows, dim=1))
     return torch.cat(parts).view(qkv[0].shape)

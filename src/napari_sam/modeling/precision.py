@@ -84,4 +84,3 @@ def set_precision(model: Sam, dtype: torch.dtype) -> Sam:
         if isinstance(module, ConvNorm):
             module.float()
     return model
-

@@ -43,8 +43,12 @@ class Sam(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN, device="cpu"), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD, device="cpu"), persistent=False)
+        self.register_buffer(
+            "pixel_mean", torch.tensor(PIXEL_MEAN, device="cpu"), persistent=False
+        )
+        self.register_buffer(
+            "pixel_std", torch.tensor(PIXEL_STD, device="cpu"), persistent=False
+        )
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
 

@@ -1,0 +1,369 @@
+"""One image, one predictor, one cache: what widgets, scripts and command line call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam import transforms
+from napari_sam.embedding_cache import EmbeddingCache
+from napari_sam.predictor import Predictor, check_prompts
+from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts
+
+# Planes looked at to choose the contrast of a stack.
+CONTRAST_PLANES = 5
+
+
+class ArrayLike(Protocol):
+    """An array that may be lazy: numpy, dask, zarr and their like."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def dtype(self) -> Any:
+        """Data type of the values."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """Part of the array."""
+
+
+@dataclass(frozen=True)
+class StackAxes:
+    """Which axes of an image make a plane, and which are sliced.
+
+    Parameters
+    ----------
+    plane : tuple of int
+        Axis of the rows and axis of the columns.
+    sliced : tuple of int
+        The other axes, in order, without colour.
+    is_rgb : bool
+        Whether the last axis is colour.
+    """
+
+    plane: tuple[int, int]
+    sliced: tuple[int, ...]
+    is_rgb: bool
+
+    @classmethod
+    def of(
+        cls, shape: Sequence[int], plane_axes: Sequence[int], rgb: bool | None
+    ) -> StackAxes:
+        """Resolve the axes of an image.
+
+        Parameters
+        ----------
+        shape : sequence of int
+        plane_axes : (rows, columns)
+            May be negative; they count without the colour axis.
+        rgb : bool, optional
+            By default a last axis of 3 or 4 is colour, if there are two more.
+
+        Raises
+        ------
+        ValueError
+            If the image has too few axes, or the plane axes are not two of them.
+        """
+        can_be_rgb = len(shape) >= 3 and shape[-1] in (3, 4)
+        if rgb and not can_be_rgb:
+            raise ValueError(
+                "image must end in an axis of 3 or 4 colours if rgb is True, "
+                f"got shape {tuple(shape)}."
+            )
+        is_rgb = can_be_rgb if rgb is None else bool(rgb)
+        ndim = len(shape) - is_rgb
+        if ndim < 2:
+            raise ValueError(
+                f"image must have at least 2 axes, got shape {tuple(shape)}."
+            )
+        axes = _whole_numbers(plane_axes)
+        if axes is None or len(axes) != 2 or any(not -ndim <= a < ndim for a in axes):
+            raise ValueError(
+                f"plane_axes must be two of the image's {ndim} axes, got {plane_axes!r}."
+            )
+        rows, columns = (a % ndim for a in axes)
+        if rows == columns:
+            raise ValueError(f"plane_axes must be different axes, got {plane_axes!r}.")
+        sliced = tuple(a for a in range(ndim) if a not in (rows, columns))
+        return cls((rows, columns), sliced, is_rgb)
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...] | None:
+    """As a tuple of int if that is what they are; a single number counts as one."""
+    many = values if isinstance(values, (tuple, list, np.ndarray)) else (values,)
+    if any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in many):
+        return None
+    return tuple(int(v) for v in many)
+
+
+class Session:
+    """Segment planes of one image; each is read and encoded once, when it is needed.
+
+    Parameters
+    ----------
+    image : array
+        2D or a stack of any number of axes, with or without a last axis of colour;
+        numpy, dask, zarr or alike. Only the planes asked for are read.
+    predictor : Predictor
+    plane_axes : tuple of int
+        Axes that are a plane's rows and columns, counted without colour. The last two
+        by default: XY of a (z, y, x) stack; (0, 2) is XZ, (0, 1) YZ.
+    rgb : bool, optional
+        Whether the last axis is colour. By default it is if it has 3 or 4 values and
+        there are two axes more.
+    contrast_limits : (low, high), optional
+        Values that SAM sees black and white, for all planes. By default uint8 is seen
+        as it is, and other types from the 0.5th to the 99.5th percentile of a few
+        planes (`transforms.default_contrast_limits`).
+    cache : EmbeddingCache, optional
+        In memory by default.
+
+    Raises
+    ------
+    ValueError
+        If the image has too few axes, no pixels, or complex or other values that are
+        not numbers; or an argument is not as above.
+
+    Examples
+    --------
+    >>> import napari_sam as ns
+    >>> from skimage.data import coins
+    >>> session = ns.Session(coins(), ns.load_model("mobile_sam"))
+    >>> prediction = session.segment(ns.Prompts(box=[40, 90, 105, 140]))
+    >>> prediction.best.shape
+    (303, 384)
+    """
+
+    def __init__(
+        self,
+        image: ArrayLike,
+        predictor: Predictor,
+        plane_axes: Sequence[int] = (-2, -1),
+        rgb: bool | None = None,
+        contrast_limits: Sequence[float] | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        if not hasattr(image, "shape") or not hasattr(image, "dtype"):
+            image = np.asarray(image)
+        if np.dtype(image.dtype).kind not in "buif":
+            raise ValueError(
+                f"image must be bool, integer or real numbers, got dtype {image.dtype}."
+            )
+        if 0 in image.shape:
+            raise ValueError(f"image must have pixels, got shape {tuple(image.shape)}.")
+        self.image = image
+        self.predictor = predictor
+        self.axes = StackAxes.of(image.shape, plane_axes, rgb)
+        self.cache = EmbeddingCache() if cache is None else cache
+        self._limits: transforms.ContrastLimits | None = None
+        self._limits_known = contrast_limits is not None
+        if contrast_limits is not None:
+            self._limits = transforms.check_contrast_limits(contrast_limits)
+
+    @property
+    def plane_size(self) -> tuple[int, int]:
+        """(rows, columns) of a plane."""
+        rows, columns = (self.image.shape[axis] for axis in self.axes.plane)
+        return rows, columns
+
+    @property
+    def stack_shape(self) -> tuple[int, ...]:
+        """Number of planes along each sliced axis; () for a 2D image."""
+        return tuple(self.image.shape[axis] for axis in self.axes.sliced)
+
+    @property
+    def planes(self) -> list[Plane]:
+        """Index of every plane, in order, as `segment` takes them."""
+        every = product(*(range(length) for length in self.stack_shape))
+        return [self._short(index) for index in every]
+
+    @property
+    def contrast_limits(self) -> transforms.ContrastLimits | None:
+        """(low, high) that SAM sees black and white; None if values stay as they are.
+
+        Chosen at first use if they were not given, from a few planes of a stack.
+        """
+        if not self._limits_known:
+            planes = self.planes
+            step = max(1, len(planes) // CONTRAST_PLANES)
+            some = planes[step // 2 :: step][:CONTRAST_PLANES]
+            dtype = np.dtype(self.image.dtype)
+            if dtype != np.uint8 and dtype != bool:  # those are seen as they are
+                self._limits = transforms.default_contrast_limits(
+                    *(self.read_plane(plane) for plane in some)
+                )
+            self._limits_known = True
+        return self._limits
+
+    @staticmethod
+    def _short(index: tuple[int, ...]) -> Plane:
+        """Name a plane as short as possible: an int unless several axes are sliced."""
+        return (index or (0,))[0] if len(index) <= 1 else index
+
+    def check_plane(self, plane: Plane | None) -> tuple[int, ...]:
+        """Return the index along each sliced axis.
+
+        Parameters
+        ----------
+        plane : int, tuple of int or None
+            None is allowed for 2D images only.
+
+        Raises
+        ------
+        ValueError
+            If there is no such plane.
+        """
+        shape = self.stack_shape
+        index = () if plane is None else _whole_numbers(plane)
+        if not shape and index in ((), (0,)):
+            return ()
+        if not shape:
+            raise ValueError(
+                f"plane must be 0 or omitted for a 2D image, got {plane!r}."
+            )
+        fits = index is not None and len(index) == len(shape)
+        if not fits or any(
+            not 0 <= i < n for i, n in zip(index or (), shape, strict=True)
+        ):
+            kind = (
+                "one index" if len(shape) == 1 else f"a tuple of {len(shape)} indices"
+            )
+            last = ", ".join(f"0 to {n - 1}" for n in shape)
+            raise ValueError(f"plane must be {kind} ({last}), got {plane!r}.")
+        return index or ()
+
+    def read_plane(self, plane: Plane | None = None) -> NDArray[Any]:
+        """Read one plane, and nothing else, from the image.
+
+        Parameters
+        ----------
+        plane : int or tuple of int
+            One int for one sliced axis, a tuple for more; omitted for a 2D image.
+
+        Returns
+        -------
+        ndarray of shape (H, W), (H, W, 3) or (H, W, 4)
+            In the image's dtype.
+
+        Raises
+        ------
+        ValueError
+            If there is no such plane.
+        """
+        index: list[int | slice] = [slice(None)] * len(self.image.shape)
+        for axis, position in zip(
+            self.axes.sliced, self.check_plane(plane), strict=True
+        ):
+            index[axis] = position
+        pixels = np.asarray(self.image[tuple(index)])
+        rows, columns = self.axes.plane
+        return pixels.swapaxes(0, 1) if rows > columns else pixels
+
+    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]:
+        """Return a plane as SAM sees it: (H, W) or (H, W, 3), uint8."""
+        limits = self.contrast_limits
+        raw = transforms.check_plane(self.read_plane(plane))
+        return transforms.stretch(raw, limits)
+
+    def embed(self, plane: Plane | None = None) -> ImageEmbedding:
+        """Embedding of a plane, from the cache or encoded now.
+
+        Parameters
+        ----------
+        plane : int or tuple of int
+            As in `read_plane`.
+
+        Returns
+        -------
+        ImageEmbedding
+            Of half-precision features, whether it was in the cache or not, so that
+            answers do not depend on that.
+
+        Raises
+        ------
+        ValueError
+            If there is no such plane.
+        """
+        predictor = self.predictor
+        seen = predictor.prepare(self.pixels(plane))
+        key = predictor.key(seen)
+        features = self.cache.get(key, predictor.device, predictor.dtype)
+        if features is None:
+            features = predictor.encode([seen])[0].features
+            # The cache rounds to half precision; a fresh embedding is rounded too.
+            features = features.half().to(predictor.dtype)
+            self.cache.put(key, features)
+        return predictor.restore(features, seen, key)
+
+    def is_embedded(self, plane: Plane | None = None) -> bool:
+        """Whether a plane's embedding is in the cache, for what is in it now."""
+        seen = self.predictor.prepare(self.pixels(plane))
+        return self.predictor.key(seen) in self.cache
+
+    def segment(
+        self,
+        prompts: Prompts,
+        plane: Plane | None = None,
+        multimask: bool | None = None,
+    ) -> Prediction:
+        """Segment one object in one plane.
+
+        Parameters
+        ----------
+        prompts : Prompts
+            (row, column) in data pixels of the plane.
+        plane : int or tuple of int
+            One int for one sliced axis, a tuple for more; omitted for a 2D image.
+        multimask : bool, optional
+            Three masks, or one. By default three for a single point alone.
+
+        Returns
+        -------
+        Prediction
+
+        Raises
+        ------
+        ValueError
+            If there is no such plane, or no prompts, or one lies outside the plane.
+        """
+        index = self.check_plane(plane)
+        check_prompts(prompts, self.plane_size)  # before the long work
+        embedding = self.embed(plane)
+        return self.predictor.predict(embedding, prompts, multimask, self._short(index))
+
+    def embed_planes(self, planes: Iterable[Plane] | None = None) -> Iterator[Plane]:
+        """Encode planes that are not in the cache yet, one a step.
+
+        Closing the generator stops the work; what is done stays in the cache, and the
+        next call goes on from there.
+
+        Parameters
+        ----------
+        planes : iterable of int or tuple of int, optional
+            All planes if omitted.
+
+        Yields
+        ------
+        int or tuple of int
+            The plane that is now in the cache.
+
+        Raises
+        ------
+        ValueError
+            At once, if there is no such plane.
+        """
+        chosen = self.planes if planes is None else list(planes)
+        indices = [self._short(self.check_plane(plane)) for plane in chosen]
+        return self._embed_each(indices)
+
+    def _embed_each(self, planes: Sequence[Plane]) -> Iterator[Plane]:
+        for plane in planes:
+            self.embed(plane)
+            yield plane
