@@ -87,21 +87,20 @@ def test_weights_are_the_official_ones() -> None:
 
 
 def test_samples_have_a_notice() -> None:
-    """Every sample file that is shipped is named in the notices."""
-    notices = (ROOT / "THIRD_PARTY_NOTICES.md").read_text(encoding="utf-8")
-    samples = [
-        p.name
-        for p in (PACKAGE / "sample_data").iterdir()
-        if p.suffix in {".gz", ".tif"}
-    ]
+    """Every sample file that is shipped is named beside its licence."""
+    folder = PACKAGE / "sample_data"
+    notices = (folder / "LICENSES.md").read_text(encoding="utf-8")
+    samples = {path.name for path in folder.iterdir()} - {"LICENSES.md"}
     assert samples
-    assert [name for name in samples if name not in notices] == []
+    assert {name for name in samples if f"`{name}`" not in notices} == set()
 
 
-def test_licences_are_in_the_distribution() -> None:
-    """The installed distribution carries the three licence files."""
-    files = {Path(file).name for file in distribution(NAME).files or ()}
-    assert {"LICENSE", "THIRD_PARTY_NOTICES.md", "LICENSE-MobileSAM.txt"} <= files
+def test_licences_are_in_the_distribution(project: dict[str, Any]) -> None:
+    """The installed distribution carries every licence file that is declared."""
+    carried = {str(file) for file in distribution(NAME).files or ()}
+    for path in project["license-files"]:
+        assert (ROOT / path).stat().st_size > 0
+        assert any(file.endswith(f"licenses/{path}") for file in carried)
 
 
 def test_manifest_is_found_and_its_names_import() -> None:
