@@ -180,44 +180,41 @@ def write_labels(
         `like` in micrometres for TIFF and millimetres for the medical formats.
     like : ImageFile, optional
         The image the labels belong to (or the labels themselves, if read from a
-        file): its spacing, origin, direction and units are written. For labels of
-        one plane, or one time, those of the axes that remain.
+        file): its spacing, origin, direction and units are written. For one plane,
+        or one time, those of the axes that remain.
 
     Raises
     ------
     ValueError
-        If the extension is unknown, the labels are not integers or have too few or
+        If the extension is unknown, or `labels` are no integers, have too few or
         too many axes, or do not fit `spacing` or `like`.
     OSError
         If the file cannot be written. What was there before is still there.
 
     Notes
     -----
-    TIFF has no place for origin and direction: they are kept by the others.
+    TIFF has no place for origin and direction; the other formats keep them.
 
     Examples
     --------
     >>> import tempfile
-    >>> from napari_sam.io import read_labels, write_labels
-    >>> labels = np.zeros((5, 64, 64), np.int32)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_labels(f"{folder}/a.tif", labels, spacing=(2, 0.3, 0.3))
-    ...     back = read_labels(f"{folder}/a.tif")
-    >>> back.spacing, back.dtype
-    ((2.0, 0.3, 0.3), dtype('int32'))
+    ...     write_labels(f"{folder}/a.tif", np.eye(64, dtype="i4"), spacing=(2, 0.3))
+    ...     read_labels(f"{folder}/a.tif").spacing
+    (2.0, 0.3)
     """
     target = _as_path(path)
-    write, unit = _by_extension(target, _WRITERS, "write")
     if target.is_dir():
         raise ValueError(f"path must be a file, got the directory {target}.")
+    write, unit = _by_extension(target, _WRITERS, "write")
     image = _placed(labels, spacing, like, unit)
     try:
         with replacing(target) as part:
             write(part, image)
     except OSError as error:
+        reason = error.strerror or error
         raise OSError(
-            f"{target} could not be written ({error.strerror or error}); "
-            "a file that was there is unchanged."
+            f"{target} could not be written ({reason}); what was there is unchanged."
         ) from error
 
 
