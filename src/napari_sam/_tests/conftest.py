@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from napari_sam.predictor import Predictor
+    from napari_sam.types import ImageEmbedding
 
 # A test that asks for one of these opens a window.
 _GUI_FIXTURES = {"make_napari_viewer", "make_napari_viewer_proxy", "qapp", "qtbot"}
@@ -40,3 +44,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI", "").lower() in {"", "0", "false"}:
         pytest.skip(reason)
     pytest.fail(reason, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Predictor:
+    """MobileSAM as it comes with the package, in float32 on the CPU."""
+    from napari_sam.registry import load_model
+
+    return load_model("mobile_sam", device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="session")
+def golden_embedding(predictor: Predictor) -> Callable[[str], ImageEmbedding]:
+    """Embedding of a recorded image by name, encoded once for all tests."""
+    from napari_sam._tests.golden import Recording
+
+    @cache
+    def embed(name: str) -> ImageEmbedding:
+        return predictor.embed(Recording(name).image)
+
+    return embed
+
+
+@pytest.fixture(scope="session")
+def tiny_predictor() -> Predictor:
+    """A predictor of few random weights, for what does not depend on the model."""
+    from napari_sam._tests.tiny_models import tiny_predictor
+
+    return tiny_predictor()
