@@ -1,0 +1,1 @@
+"""Only `timm.models.layers` and `timm.models.registry`."""

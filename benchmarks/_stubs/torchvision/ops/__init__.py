@@ -1,0 +1,1 @@
+"""Only `torchvision.ops.boxes`."""
