@@ -8,6 +8,7 @@ taken. The accuracy of the answers timed stands beside it. README.md has example
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -51,11 +52,10 @@ class Process:
         """Send a request and wait for its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        # A worker that has ended has said why on the standard error.
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"do": do} | request) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the worker has ended; it has said why on the standard error
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the {self._which} side failed at {do!r} (see above).")
@@ -65,7 +65,8 @@ class Process:
     def close(self) -> None:
         """End the process."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has failed, and ended already
+            self._process.stdin.close()
         self._process.wait(timeout=60)
 
 
