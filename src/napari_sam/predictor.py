@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sam import transforms
+from napari_sam.batching import in_batches
+from napari_sam.modeling.mask_decoder import ImageSide
 from napari_sam.modeling.precision import choose_device, choose_dtype, set_precision
-from napari_sam.modeling.prompt_encoder import BOX_MAX, BOX_MIN, PADDING
 from napari_sam.modeling.sam import Sam
+from napari_sam.prompting import check_prompts, prompt_points
 from napari_sam.types import (
+    LOGITS_SIZE,
     ImageEmbedding,
+    ModelInput,
     Plane,
     Precision,
     Prediction,
@@ -26,31 +29,9 @@ from napari_sam.types import (
     Window,
 )
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 # On a CPU the working set of a few prompts stays in the cache; a GPU wants many.
-CPU_PROMPTS, GPU_PROMPTS = 4, 64
+CPU_PROMPTS, GPU_PROMPTS = 2, 64
 CPU_PLANES, GPU_PLANES = 1, 8
-
-
-@dataclass(frozen=True, eq=False)
-class ModelInput:
-    """A plane as SAM sees it, before it is encoded.
-
-    Parameters
-    ----------
-    pixels : Tensor of shape (1 or 3, h, w), uint8
-        Resized to the model's frame, not padded.
-    plane_size : tuple of int
-        (rows, columns) of the plane or window.
-    window : Window, optional
-        Rectangle of the plane; the whole plane if None.
-    """
-
-    pixels: Tensor
-    plane_size: tuple[int, int]
-    window: Window | None = None
 
 
 class Predictor:
@@ -99,6 +80,7 @@ class Predictor:
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, precision)
         self.model = set_precision(model.eval(), self.dtype).to(self.device)
+        self._kept_side: tuple[Tensor, list[int], ImageSide] | None = None
 
     def __repr__(self) -> str:
         return f"Predictor({self.name!r}, device={str(self.device)!r}, {self.dtype})"
@@ -128,7 +110,8 @@ class Predictor:
             inside = window.row_min >= 0 and window.column_min >= 0
             if not inside or window.row_max > rows or window.column_max > columns:
                 raise ValueError(
-                    f"window must lie within the {rows} x {columns} plane, got {window}."
+                    f"window must lie within the {rows} x {columns} plane, "
+                    f"got {window}."
                 )
             pixels = pixels[window.slices]
         size = (pixels.shape[0], pixels.shape[1])
@@ -145,7 +128,7 @@ class Predictor:
             plane.window,
         )
         digest = hashlib.sha256(repr(about).encode())
-        digest.update(np.ascontiguousarray(plane.pixels.numpy()))
+        digest.update(plane.pixels.contiguous().numpy().data)
         return digest.hexdigest()
 
     def embed(
@@ -189,7 +172,7 @@ class Predictor:
     def encode(self, planes: Sequence[ModelInput]) -> list[ImageEmbedding]:
         """Encode prepared planes."""
         at_once = CPU_PLANES if self.device.type == "cpu" else GPU_PLANES
-        return self._in_batches(self._encode, planes, at_once)
+        return in_batches(self._encode, planes, at_once, self._fall_back_to_cpu)
 
     def restore(self, features: Tensor, plane: ModelInput, key: str) -> ImageEmbedding:
         """Put stored features (1, 256, 64, 64) of a plane back into an embedding."""
@@ -297,9 +280,14 @@ class Predictor:
     @torch.inference_mode()
     def masks(self, logits: Tensor, plane_size: tuple[int, int]) -> NDArray[np.bool_]:
         """Masks (C, H, W) in a plane's pixels of logits (C, 256, 256)."""
-        large = transforms.logits_to_plane(logits[None], plane_size)[0]
-        masks: NDArray[np.bool_] = (large > 0).cpu().numpy()
-        return masks
+        masks = torch.empty(len(logits), *plane_size, dtype=torch.bool)
+        # One after the other: the large float planes are the memory this needs.
+        for mask, one in zip(masks, logits, strict=True):
+            mask.copy_(
+                transforms.logits_to_plane(one[None, None], plane_size)[0, 0] > 0
+            )
+        seen: NDArray[np.bool_] = masks.numpy()
+        return seen
 
     def decode(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompts], multimask: bool
@@ -335,7 +323,7 @@ class Predictor:
         for index, one in enumerate(prompts):
             kind = (len(one.points), one.box is not None, one.mask_logits is not None)
             groups.setdefault(kind, []).append(index)
-        side = transforms.LOGITS_SIZE
+        side = LOGITS_SIZE
         logits = torch.empty(len(prompts), masks, side, side)
         scores = torch.empty(len(prompts), masks)
 
@@ -347,7 +335,7 @@ class Predictor:
 
         at_once = CPU_PROMPTS if self.device.type == "cpu" else GPU_PROMPTS
         for indices in groups.values():
-            self._in_batches(decode_some, indices, at_once)
+            in_batches(decode_some, indices, at_once, self._fall_back_to_cpu)
         return logits, scores
 
     @torch.inference_mode()
@@ -360,113 +348,41 @@ class Predictor:
         coordinates = torch.from_numpy(np.stack([xy for xy, _ in tokens])).float()
         labels = torch.from_numpy(np.stack([kinds for _, kinds in tokens]))
         masks = None
-        if prompts[0].mask_logits is not None:
-            stacked = np.stack([one.mask_logits for one in prompts if not one.is_empty])
-            masks = torch.from_numpy(stacked)[:, None].to(self.device)
-        logits, scores = self.model.decode(
-            embedding.features.to(self.device),
-            (coordinates.to(self.device), labels.to(self.device)),
-            masks,
-            multimask,
+        given = [one.mask_logits for one in prompts if one.mask_logits is not None]
+        if given:
+            masks = torch.from_numpy(np.stack(given))[:, None].to(self.device)
+        points = coordinates.to(self.device), labels.to(self.device)
+        image = (
+            self._image_side(embedding.features)
+            if masks is None
+            else embedding.features.to(self.device)
         )
+        logits, scores = self.model.decode(image, points, masks, multimask)
         return logits.float().cpu(), scores.float().cpu()
 
-    def _in_batches(
-        self,
-        function: Callable[[Sequence[Item]], list[Result]],
-        items: Sequence[Item],
-        at_once: int,
-    ) -> list[Result]:
-        """Apply a function to batches; out of memory, to smaller ones, then on CPU."""
-        results: list[Result] = []
-        while len(results) < len(items):
-            try:
-                results += function(items[len(results) : len(results) + at_once])
-                continue
-            except torch.OutOfMemoryError:
-                if self.device.type == "cpu":
-                    raise
-            # Outside the handler, whose traceback would keep the tensors alive.
-            torch.cuda.empty_cache()
-            if at_once > 1:
-                at_once //= 2
-                warnings.warn(
-                    f"out of memory on {self.device}: going on with batches of "
-                    f"{at_once}.",
-                    stacklevel=3,
-                )
-            else:
-                self._fall_back_to_cpu()
-        return results
+    def _image_side(self, features: Tensor) -> ImageSide:
+        """Prepare an embedding for decoding, or find it still prepared.
+
+        Prompts come one after another for the same plane, so the last one is kept. It
+        is not used for other tensors, or after the decoder's weights have changed.
+        """
+        parameters = self.model.mask_decoder.parameters()
+        versions = [p._version for p in parameters]
+        kept = self._kept_side
+        if kept is None or kept[0] is not features or kept[1] != versions:
+            side = self.model.image_side(features.to(self.device))
+            kept = self._kept_side = features, versions, side
+        return kept[2]
 
     def _fall_back_to_cpu(self) -> None:
+        """Move to the CPU when an accelerator's memory cannot hold a single item."""
+        if self.device.type == "cpu":
+            raise MemoryError("there is not enough memory to segment this plane.")
         warnings.warn(
             f"out of memory on {self.device}: going on with the CPU, which is slower.",
             stacklevel=4,
         )
+        self._kept_side = None
         self.device = torch.device("cpu")
         self.dtype = choose_dtype(self.device, self._asked_precision)
         self.model = set_precision(self.model, self.dtype).to(self.device)
-
-
-def check_prompts(prompts: Prompts, plane_size: tuple[int, int]) -> None:
-    """Refuse prompts that say nothing, or nothing about this plane.
-
-    Parameters
-    ----------
-    prompts : Prompts
-    plane_size : (H, W)
-
-    Raises
-    ------
-    ValueError
-        If there is no point, box or mask; a point lies outside the plane; or a box
-        does not touch it.
-    """
-    if not isinstance(prompts, Prompts):
-        raise ValueError(f"prompts must be Prompts, got {type(prompts).__name__}.")
-    if prompts.is_empty:
-        raise ValueError("prompts must have at least one point, a box or a mask.")
-    rows, columns = plane_size
-    limits = np.array(plane_size) - 0.5
-    outside = ((prompts.points < -0.5) | (prompts.points > limits)).any(axis=1)
-    if outside.any():
-        point = prompts.points[outside][0].tolist()
-        raise ValueError(
-            f"points must lie within the {rows} x {columns} plane, got {point}."
-        )
-    box = prompts.box
-    if box is not None and ((box[:2] >= plane_size).any() or (box[2:] <= 0).any()):
-        raise ValueError(
-            f"box must overlap the {rows} x {columns} plane, got {box.tolist()}."
-        )
-
-
-def prompt_points(
-    prompts: Prompts, plane_size: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Points and box corners as the prompt encoder takes them.
-
-    Parameters
-    ----------
-    prompts : Prompts
-        A box is cut to the plane.
-    plane_size : (H, W)
-
-    Returns
-    -------
-    tuple of ndarray
-        (x, y) of shape (N, 2) in the model frame, and labels (N,). Without a box a
-        padding point is appended, as in the official prompt encoder; a mask alone
-        has no points at all.
-    """
-    xy = transforms.points_to_model(prompts.points, plane_size)
-    labels = prompts.point_labels
-    if prompts.box is not None:
-        box = np.clip(prompts.box, 0, [*plane_size, *plane_size])
-        xy = np.concatenate([xy, transforms.box_to_model(box, plane_size)])
-        labels = np.append(labels, [BOX_MIN, BOX_MAX])
-    elif len(xy):
-        xy = np.concatenate([xy, np.zeros((1, 2))])
-        labels = np.append(labels, PADDING)
-    return xy, labels

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from napari_sam import transforms
 from napari_sam.embedding_cache import EmbeddingCache
-from napari_sam.predictor import Predictor, check_prompts
+from napari_sam.predictor import Predictor
+from napari_sam.prompting import check_prompts
 from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts
 
 # Planes looked at to choose the contrast of a stack.
@@ -86,7 +87,8 @@ class StackAxes:
         axes = _whole_numbers(plane_axes)
         if axes is None or len(axes) != 2 or any(not -ndim <= a < ndim for a in axes):
             raise ValueError(
-                f"plane_axes must be two of the image's {ndim} axes, got {plane_axes!r}."
+                f"plane_axes must be two of the image's {ndim} axes, "
+                f"got {plane_axes!r}."
             )
         rows, columns = (a % ndim for a in axes)
         if rows == columns:
@@ -194,8 +196,7 @@ class Session:
             planes = self.planes
             step = max(1, len(planes) // CONTRAST_PLANES)
             some = planes[step // 2 :: step][:CONTRAST_PLANES]
-            dtype = np.dtype(self.image.dtype)
-            if dtype != np.uint8 and dtype != bool:  # those are seen as they are
+            if np.dtype(self.image.dtype) not in (np.uint8, np.bool_):
                 self._limits = transforms.default_contrast_limits(
                     *(self.read_plane(plane) for plane in some)
                 )

@@ -157,12 +157,13 @@ def stretch(plane: NDArray[Any], limits: ContrastLimits | None) -> NDArray[np.ui
     """`to_uint8` with limits already found; None or equal limits are allowed."""
     if limits is None:
         white = np.uint8(255 if plane.dtype == bool else 1)
-        return plane.astype(np.uint8) * white
+        seen: NDArray[np.uint8] = plane.astype(np.uint8) * white
+        return seen
     low, high = limits
     if low == high:
         return np.zeros(plane.shape, np.uint8)
     is_small = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
-    values = plane.astype(np.float32 if is_small else np.float64)
+    values: NDArray[Any] = plane.astype(np.float32 if is_small else np.float64)
     # Halved, so that the range of the largest float64 does not overflow.
     values = np.clip(values, low, high) / 2 - low / 2
     values *= 255 / (high / 2 - low / 2)
@@ -299,7 +300,7 @@ def points_from_model(
 def box_to_model(
     box: NDArray[np.float64], plane_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Box of pixel edges (4,) to its two corners (2, 2) as (x, y) in the model frame."""
+    """Box of pixel edges (4,) to two corners (2, 2) as (x, y) in the model frame."""
     return points_to_model(box.reshape(2, 2), plane_size)
 
 

@@ -299,6 +299,25 @@ class ImageEmbedding:
         return int(self.features.numel() * self.features.element_size())
 
 
+@dataclass(frozen=True, eq=False)
+class ModelInput:
+    """A plane as SAM sees it, before it is encoded.
+
+    Parameters
+    ----------
+    pixels : torch.Tensor of shape (1 or 3, h, w), uint8
+        Resized to the model's frame, not padded.
+    plane_size : tuple of int
+        (rows, columns) of the plane or window.
+    window : Window, optional
+        Rectangle of the plane; the whole plane if None.
+    """
+
+    pixels: Tensor
+    plane_size: tuple[int, int]
+    window: Window | None = None
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """One row of the registry: where a checkpoint comes from and what it is.

@@ -9,12 +9,22 @@ so that convolutions and linear layers follow each other without a copy.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_sam.modeling.common import image_neck, merge_windows, pad_to_windows
+from napari_sam.modeling.common import (
+    by_rows,
+    by_tokens,
+    by_window_rows,
+    image_neck,
+    merge_windows,
+    pad_to_windows,
+)
 
 EMBED_DIMS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)
@@ -25,7 +35,7 @@ IMAGENET_CLASSES = 1000
 
 
 class ConvNorm(nn.Module):
-    """Convolution without bias, then batch normalisation.
+    """Convolution without bias, then batch normalisation; optionally GELU.
 
     In evaluation the normalisation is folded into the convolution's weights at each
     call: the weights are small, and a folded copy could become stale.
@@ -49,61 +59,98 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, in) to (B, H', W', out)."""
-        x = x.permute(0, 3, 1, 2)
+        return self.prepared()(x)
+
+    def prepared(self) -> Callable[[Tensor], Tensor]:
+        """Return this layer as a function whose folding is done already."""
         if self.training:
-            return self.bn(self.c(x)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
-        weight, bias = (t.to(x.dtype) for t in self.folded())
-        if self.c.kernel_size == (1, 1):
-            return F.linear(x.permute(0, 2, 3, 1), weight[:, :, 0, 0], bias)
-        conv = self.c
-        x = F.conv2d(
-            x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups
-        )
+            return self._normalize_batch
+        return partial(_convolve, self.c, *self.folded())
+
+    def _normalize_batch(self, x: Tensor) -> Tensor:
+        x = self.bn(self.c(x.permute(0, 3, 1, 2)))
         return x.permute(0, 2, 3, 1)
 
 
-class PatchEmbed(nn.Module):
+def _convolve(conv: nn.Conv2d, weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    """Convolve (B, H, W, in) as ``conv`` would with these weights."""
+    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    if conv.kernel_size == (1, 1):
+        return F.linear(x, weight[:, :, 0, 0], bias)
+    x = x.permute(0, 3, 1, 2)
+    padding = conv.kernel_size[0] // 2
+    x = F.conv2d(x, weight, bias, conv.stride, padding, groups=conv.groups)
+    return x.permute(0, 2, 3, 1)
+
+
+class ConvChain(nn.Module):
+    """Convolutions that are applied to a few rows at a time, where that is faster."""
+
+    stride = 1
+    width = 0
+
+    def _prepare(self) -> Callable[[Tensor], Tensor]:
+        """Return the chain as a function of (B, H, W, C)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, in) to (B, H / stride, W / stride, out)."""
+        function = self._prepare()
+        if self.training:  # batch statistics are of the whole image
+            return function(x)
+        return by_rows(function, x, self.width, self.stride)
+
+
+class PatchEmbed(ConvChain):
     """Two 3x3 convolutions of stride 2: (B, H, W, 3) to (B, H/4, W/4, 64)."""
+
+    stride = 4
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.width = dim // 8  # half the channels at a quarter of the pixels
         self.seq = nn.Sequential(
             ConvNorm((3, dim // 2), 3, stride=2),
             nn.GELU(),
             ConvNorm((dim // 2, dim), 3, stride=2),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.seq(x)  # type: ignore[no-any-return]
+    def _prepare(self) -> Callable[[Tensor], Tensor]:
+        first, second = (cast("ConvNorm", self.seq[i]).prepared() for i in (0, 2))
+        return lambda x: second(F.gelu(first(x)))
 
 
-class MBConv(nn.Module):
+class MBConv(ConvChain):
     """Inverted bottleneck: widen, depthwise 3x3, narrow, add; then GELU."""
 
     def __init__(self, dim: int, expand: int = 4) -> None:
         super().__init__()
-        hidden = dim * expand
+        self.width = hidden = dim * expand
         self.conv1 = ConvNorm((dim, hidden))
         self.conv2 = ConvNorm((hidden, hidden), 3, groups=hidden)
         self.conv3 = ConvNorm((hidden, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = F.gelu(self.conv2(F.gelu(self.conv1(x))))
-        return F.gelu(x + self.conv3(hidden))
+    def _prepare(self) -> Callable[[Tensor], Tensor]:
+        convs = (self.conv1, self.conv2, self.conv3)
+        widen, mix, narrow = (conv.prepared() for conv in convs)
+        return lambda x: F.gelu(x + narrow(F.gelu(mix(F.gelu(widen(x))))))
 
 
-class PatchMerging(nn.Module):
+class PatchMerging(ConvChain):
     """Between stages: change the width and, except before width 320, halve the size."""
 
     def __init__(self, dim: int, out_dim: int) -> None:
         super().__init__()
-        stride = 1 if out_dim in (320, 448, 576) else 2
+        self.stride = 1 if out_dim in (320, 448, 576) else 2
+        self.width = out_dim
         self.conv1 = ConvNorm((dim, out_dim))
-        self.conv2 = ConvNorm((out_dim, out_dim), 3, stride, groups=out_dim)
+        self.conv2 = ConvNorm((out_dim, out_dim), 3, self.stride, groups=out_dim)
         self.conv3 = ConvNorm((out_dim, out_dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))  # type: ignore[no-any-return]
+    def _prepare(self) -> Callable[[Tensor], Tensor]:
+        convs = (self.conv1, self.conv2, self.conv3)
+        first, mix, last = (conv.prepared() for conv in convs)
+        return lambda x: last(F.gelu(mix(F.gelu(first(x)))))
 
 
 def attention_offsets(window: int) -> Tensor:
@@ -147,6 +194,9 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H, W, C)."""
+        return by_window_rows(self._windows, x, self.window, self.qkv.out_features)
+
+    def _windows(self, x: Tensor) -> Tensor:
         size, side, heads = (x.shape[1], x.shape[2]), self.window, self.num_heads
         # A token outside the image is zero before the normalisation, so the norm's
         # bias after it; projecting that once spares projecting all the padding.
@@ -173,6 +223,10 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(dim * MLP_RATIO, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
+        return by_tokens(self._tokens, x, self.fc1.out_features)
+
+    def _tokens(self, x: Tensor) -> Tensor:
         return self.fc2(F.gelu(self.fc1(self.norm(x))))  # type: ignore[no-any-return]
 
 
@@ -186,6 +240,7 @@ class TinyViTBlock(nn.Module):
         self.local_conv = ConvNorm((dim, dim), 3, groups=dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to (B, H, W, C)."""
         x = self.local_conv(x + self.attn(x))
         return x + self.mlp(x)  # type: ignore[no-any-return]
 
@@ -201,6 +256,7 @@ class Stage(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to (B, H', W', C')."""
         for block in self.blocks:
             x = block(x)
         return x if self.downsample is None else self.downsample(x)

@@ -9,12 +9,19 @@ relative positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_sam.modeling.common import image_neck, merge_windows, pad_to_windows
+from napari_sam.modeling.common import (
+    by_tokens,
+    by_window_rows,
+    image_neck,
+    merge_windows,
+    pad_to_windows,
+)
 
 # Queries of one chunk times keys: the scores of a chunk should stay in the cache.
 CHUNK_SCORES = 1 << 21
@@ -69,6 +76,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, embed_dim, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, H / 16, W / 16, C)."""
         return self.proj(x).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
 
 
@@ -110,7 +118,7 @@ def add_relative_positions(scores: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tens
 
 
 class Attention(nn.Module):
-    """Multi-head attention over a grid of tokens, with decomposed relative positions."""
+    """Multi-head attention on a grid of tokens, with decomposed relative positions."""
 
     def __init__(self, dim: int, num_heads: int, size: int) -> None:
         super().__init__()
@@ -122,7 +130,7 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, head_dim))
 
     def forward(self, x: Tensor, window: int) -> Tensor:
-        """Attend within windows.
+        """Attend within windows, or over the whole image.
 
         Parameters
         ----------
@@ -134,6 +142,12 @@ class Attention(nn.Module):
         -------
         Tensor of shape (B, H, W, C)
         """
+        if not window:
+            return self._attend_windows(0, x)
+        attend = partial(self._attend_windows, window)
+        return by_window_rows(attend, x, window, self.qkv.out_features)
+
+    def _attend_windows(self, window: int, x: Tensor) -> Tensor:
         size, heads = (x.shape[1], x.shape[2]), self.num_heads
         side_h, side_w = (window, window) if window else size
         qkv = self.qkv(x)
@@ -204,6 +218,10 @@ class Mlp(nn.Module):
         self.lin2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
+        return by_tokens(self._tokens, x, self.lin1.out_features)
+
+    def _tokens(self, x: Tensor) -> Tensor:
         return self.lin2(F.gelu(self.lin1(x)))  # type: ignore[no-any-return]
 
 
@@ -220,6 +238,7 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to (B, H, W, C)."""
         x = x + self.attn(self.norm1(x), self.window)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 

@@ -5,17 +5,46 @@ As in the official file ``segment_anything/modeling/mask_decoder.py``.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_sam.modeling.common import LayerNorm2d
-from napari_sam.modeling.transformer import TwoWayTransformer
+from napari_sam.modeling.common import LayerNorm2d, by_tokens
+from napari_sam.modeling.transformer import (
+    ProjectedImage,
+    TwoWayAttentionBlock,
+    TwoWayTransformer,
+)
 
 NUM_MASK_TOKENS = 4
 """One mask for a clear prompt (the first), three for an ambiguous one."""
+
+# A cell becomes 16 pixels of 32 channels; wider, so that parts are smaller than
+# elsewhere: several results of a part are alive at a time.
+UPSCALE_WIDTH = 4 * 16 * 32
+
+
+class ImageSide(NamedTuple):
+    """What the decoder needs of an image, whatever the prompt.
+
+    Parameters
+    ----------
+    image : Tensor of shape (B or 1, P, C)
+        Image embedding plus dense prompt, one row a cell (P = grid * grid); one for
+        all prompts, or one each.
+    positions : Tensor of shape (P, C)
+        Positions of the cells.
+    projected : ProjectedImage, optional
+        The first layer's projections, if the image serves many prompts.
+    """
+
+    image: Tensor
+    positions: Tensor
+    projected: ProjectedImage | None = None
 
 
 class Mlp(nn.Module):
@@ -26,20 +55,20 @@ class Mlp(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., in) to (..., out)."""
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return self.layers[-1](x)  # type: ignore[no-any-return]
 
 
-def _upscale_rows(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+def _as_linear(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor | None]:
     """Transposed convolution of kernel and stride 2 as one matrix product.
 
-    (..., in) to (..., 4, out): the four are the cell's (row, column) quarters; they
-    are put in their places at the very end, when few channels are left.
+    Weight (4 * out, in) and bias (4 * out,). The four are the quarters of a cell, row
+    by row; they are put in their places at the very end, when few channels are left.
     """
-    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (4 * out, in)
-    bias = None if layer.bias is None else layer.bias.repeat(4)
-    return F.linear(x, weight, bias).unflatten(-1, (4, -1))
+    weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)
+    return weight, None if layer.bias is None else layer.bias.repeat(4)
 
 
 class MaskDecoder(nn.Module):
@@ -69,17 +98,13 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(dim, dim, dim, NUM_MASK_TOKENS)
 
     def forward(
-        self, image: Tensor, positions: Tensor, sparse: Tensor, multimask: bool
+        self, image: ImageSide, sparse: Tensor, multimask: bool
     ) -> tuple[Tensor, Tensor]:
         """Predict masks.
 
         Parameters
         ----------
-        image : Tensor of shape (B or 1, P, C)
-            Image embedding plus dense prompt, one row a cell (P = grid * grid); one
-            for all prompts, or one each.
-        positions : Tensor of shape (P, C)
-            Positions of the cells.
+        image : ImageSide
         sparse : Tensor of shape (B, N, C)
             Point and box tokens.
         multimask : bool
@@ -88,23 +113,24 @@ class MaskDecoder(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Mask logits (B, M, 4 * grid, 4 * grid) and predicted IoU (B, M); M is 3 or 1.
+            Mask logits (B, M, 4 * grid, 4 * grid), predicted IoU (B, M); M is 3 or 1.
         """
-        tokens, image = self.decode_tokens(image, positions, sparse)
-        masks = slice(1, None) if multimask else slice(0, 1)
-        # The scores decide between masks: their head may stay in float32.
-        dtype = self.iou_prediction_head.layers[0].weight.dtype
-        scores = self.iou_prediction_head(tokens[:, 0].to(dtype))[:, masks]
-        return self.upscale(image, tokens[:, 1 : 1 + NUM_MASK_TOKENS], masks), scores
-
-    def decode_tokens(
-        self, image: Tensor, positions: Tensor, sparse: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Run the transformer: tokens (B, 5 + N, C) and image (B, P, C)."""
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         own = own.expand(sparse.shape[0], -1, -1)
         tokens = torch.cat([own, sparse], dim=1)  # (B, 5 + N, C)
-        return self.transformer(image, positions, tokens)  # type: ignore[no-any-return]
+        tokens, cells = self.transformer(
+            image.image, image.positions, tokens, image.projected
+        )
+        masks = slice(1, None) if multimask else slice(0, 1)
+        # The scores decide between masks: their head may stay in float32.
+        dtype = next(self.iou_prediction_head.parameters()).dtype
+        scores = self.iou_prediction_head(tokens[:, 0].to(dtype))[:, masks]
+        return self.upscale(cells, tokens[:, 1 : 1 + NUM_MASK_TOKENS], masks), scores
+
+    def project(self, image: Tensor, positions: Tensor) -> ImageSide:
+        """Prepare one image (1, P, C) for many prompts."""
+        first = cast("TwoWayAttentionBlock", self.transformer.layers[0])
+        return ImageSide(image, positions, first.project(image, positions))
 
     def upscale(self, image: Tensor, mask_tokens: Tensor, masks: slice) -> Tensor:
         """Mask logits of the chosen mask tokens.
@@ -121,17 +147,34 @@ class MaskDecoder(nn.Module):
         -------
         Tensor of shape (B, M, 4 * grid, 4 * grid)
         """
-        first, norm, _, second, _ = self.output_upscaling
-        x = norm.channels_last(_upscale_rows(image, first))  # (B, P, 4, C / 4)
-        x = F.gelu(_upscale_rows(F.gelu(x), second))  # (B, P, 4, 4, C / 8)
         heads = list(self.output_hypernetworks_mlps)[masks]
         chosen = mask_tokens[:, masks]
         weights = torch.stack(
             [head(chosen[:, i]) for i, head in enumerate(heads)], dim=1
         )  # (B, M, C / 8)
-        batch, side = x.shape[0], int(image.shape[1] ** 0.5)
-        logits = weights @ x.flatten(1, 3).transpose(1, 2)  # (B, M, P * 16)
-        logits = logits.view(batch, -1, side, side, 2, 2, 2, 2)
+        weight1, bias1 = _as_linear(
+            cast("nn.ConvTranspose2d", self.output_upscaling[0])
+        )
+        norm = cast("LayerNorm2d", self.output_upscaling[1])
+        weight2, bias2 = _as_linear(
+            cast("nn.ConvTranspose2d", self.output_upscaling[3])
+        )
+
+        def upscale_cells(weight: Tensor, cells: Tensor) -> Tensor:
+            """Cells (n, C), weights (M, C / 8) of one prompt to logits (n, M * 16)."""
+            x = F.linear(cells, weight1, bias1).unflatten(-1, (4, -1))
+            x = F.gelu(norm.channels_last(x))  # (n, 4, C / 4)
+            x = F.gelu(F.linear(x, weight2, bias2))  # (n, 4, 4 * C / 8)
+            x = weight @ x.view(-1, weight.shape[1]).T  # (M, n * 16)
+            return x.view(len(weight), -1, 16).transpose(0, 1).flatten(1)
+
+        parts = [
+            by_tokens(partial(upscale_cells, weight), cells, UPSCALE_WIDTH)
+            for cells, weight in zip(image, weights, strict=True)
+        ]
+        logits = torch.stack(parts)  # (B, P, M * 16)
+        side = int(image.shape[1] ** 0.5)
+        logits = logits.view(len(parts), side, side, -1, 2, 2, 2, 2)
         # A pixel's row is (cell row, coarse quarter row, fine quarter row).
-        logits = logits.permute(0, 1, 2, 4, 6, 3, 5, 7)
-        return logits.reshape(batch, -1, 4 * side, 4 * side)
+        logits = logits.permute(0, 3, 1, 4, 6, 2, 5, 7)
+        return logits.reshape(len(parts), -1, 4 * side, 4 * side)

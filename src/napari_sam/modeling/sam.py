@@ -13,7 +13,7 @@ from napari_sam.modeling.image_encoder_vit import (
     ImageEncoderViT,
     ViTConfig,
 )
-from napari_sam.modeling.mask_decoder import MaskDecoder
+from napari_sam.modeling.mask_decoder import ImageSide, MaskDecoder
 from napari_sam.modeling.prompt_encoder import PromptEncoder
 from napari_sam.types import EncoderType
 
@@ -52,9 +52,32 @@ class Sam(nn.Module):
         self.pixel_mean: Tensor
         self.pixel_std: Tensor
 
+    def image_side(self, features: Tensor) -> ImageSide:
+        """Prepare one embedding for many prompts without a mask.
+
+        Parameters
+        ----------
+        features : Tensor of shape (1, 256, 64, 64)
+
+        Returns
+        -------
+        ImageSide
+        """
+        cells, positions = self._cells(features)
+        dense: Tensor = self.prompt_encoder.embed_masks(None)
+        return self.mask_decoder.project(cells + dense.to(cells.dtype), positions)
+
+    def _cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding (B or 1, P, C) and positions (P, C), a row a cell."""
+        dtype = self.mask_decoder.iou_token.weight.dtype
+        # Positions are made in float32: bfloat16 could not tell neighbouring pixels.
+        positions = self.prompt_encoder.dense_positions().to(dtype)
+        cells = features.flatten(2).transpose(1, 2)
+        return cells.to(dtype, memory_format=torch.contiguous_format), positions
+
     def decode(
         self,
-        features: Tensor,
+        image: Tensor | ImageSide,
         points: tuple[Tensor, Tensor],
         masks: Tensor | None,
         multimask: bool,
@@ -63,8 +86,9 @@ class Sam(nn.Module):
 
         Parameters
         ----------
-        features : Tensor of shape (B or 1, 256, 64, 64)
-            One embedding for all prompts, or one each.
+        image : Tensor of shape (B or 1, 256, 64, 64), or ImageSide
+            Embedding, one for all prompts or one each; or, without masks, what
+            `image_side` prepared.
         points : tuple of Tensor
             (x, y) of shape (B, N, 2) in the model's frame and labels (B, N), as
             `PromptEncoder.embed_points` takes them.
@@ -78,13 +102,13 @@ class Sam(nn.Module):
         tuple of Tensor
             Mask logits (B, M, 256, 256) and predicted IoU (B, M), M being 3 or 1.
         """
-        sparse, dense = self.prompt_encoder(*points, masks)
-        dtype = self.mask_decoder.iou_token.weight.dtype
-        # Positions are made in float32: bfloat16 could not tell neighbouring pixels.
-        positions = self.prompt_encoder.dense_positions().to(dtype)
-        cells = features.to(dtype).flatten(2).transpose(1, 2)  # (B or 1, P, C)
-        image = (cells + dense.to(dtype)).contiguous()
-        return self.mask_decoder(image, positions, sparse.to(dtype), multimask)  # type: ignore[no-any-return]
+        sparse: Tensor = self.prompt_encoder.embed_points(*points)
+        if not isinstance(image, ImageSide):
+            cells, positions = self._cells(image)
+            dense: Tensor = self.prompt_encoder.embed_masks(masks)
+            image = ImageSide(cells + dense.to(cells.dtype), positions)
+        sparse = sparse.to(image.image.dtype)
+        return self.mask_decoder(image, sparse, multimask)  # type: ignore[no-any-return]
 
 
 def build_sam(encoder: EncoderType) -> Sam:

@@ -8,9 +8,22 @@ scores and sums for a fraction of the work, e.g. ``(q W_k) X^T`` for ``q (X W_k)
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class ProjectedImage(NamedTuple):
+    """An image's side of the first block, which does not depend on the prompt.
+
+    Each of shape (heads, P, d).
+    """
+
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
 
 
 class Attention(nn.Module):
@@ -28,7 +41,8 @@ class Attention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:
         """(B, N, heads * d) to (B, heads, N, d)."""
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        batch, length, _ = x.shape
+        return x.view(batch, length, self.num_heads, -1).transpose(1, 2)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention as it is written: (B, N, C) queries, (B, M, C) keys and values."""
@@ -63,12 +77,13 @@ class Attention(nn.Module):
         constant = (small @ bias).flatten(1, 2)  # (B, heads * T, 1)
         if image.shape[0] == 1:
             # One image for all prompts: one product, the image is not copied.
-            scores = folded.flatten(0, 1) @ image[0].T + constant.flatten(0, 1)
+            scores: Tensor = folded.flatten(0, 1) @ image[0].T
+            scores += constant.flatten(0, 1)
             return scores.view(*folded.shape[:2], image.shape[1])
         return torch.baddbmm(constant, folded, image.transpose(1, 2))
 
     def tokens_to_image(self, tokens: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Tokens gather from the image.
+        """Gather from the image into the tokens.
 
         Parameters
         ----------
@@ -93,10 +108,17 @@ class Attention(nn.Module):
         # The weights of a query sum to one, so the bias goes through unchanged.
         return self.out_proj(out + self.v_proj.bias)  # type: ignore[no-any-return]
 
+    def tokens_to_projected(self, tokens: Tensor, image: ProjectedImage) -> Tensor:
+        """`tokens_to_image` with one image for all prompts, projected beforehand."""
+        queries = self._stacked(self.q_proj(tokens))
+        weights = (queries @ image.keys.transpose(1, 2)).softmax(-1)  # (heads, B*T, P)
+        out = (weights @ image.values).transpose(0, 1).flatten(1)  # (B * T, heads * d)
+        return self.out_proj(out).view(tokens.shape)  # type: ignore[no-any-return]
+
     def image_to_tokens(
         self, image: tuple[Tensor, Tensor], keys: Tensor, values: Tensor
     ) -> Tensor:
-        """The image gathers from the tokens, and the result is added to it.
+        """Gather from the tokens into the image, and add the result to it.
 
         Parameters
         ----------
@@ -113,10 +135,41 @@ class Attention(nn.Module):
         scores = self._folded_scores(keys, queries, (self.k_proj, self.q_proj))
         # The softmax is over the tokens: (B, heads, T, P), P being the fast axis.
         weights = scores.unflatten(1, (self.num_heads, -1)).softmax(2).flatten(1, 2)
+        return self._mixed(residual, weights, values)
+
+    def projected_to_tokens(
+        self, image: tuple[ProjectedImage, Tensor], keys: Tensor, values: Tensor
+    ) -> Tensor:
+        """`image_to_tokens` with one image for all prompts, projected beforehand."""
+        projected, residual = image
+        small = self._stacked(self.k_proj(keys))
+        scores = small @ projected.queries.transpose(1, 2)  # (heads, B * T, P)
+        weights = scores.unflatten(1, keys.shape[:2]).softmax(2)  # (heads, B, T, P)
+        return self._mixed(residual, weights.transpose(0, 1).flatten(1, 2), values)
+
+    def project_image(self, image: Tensor, which: nn.Linear) -> Tensor:
+        """(1, P, C) to (heads, P, d) by one of this layer's projections."""
+        return self._heads(which(image))[0].contiguous()
+
+    def _stacked(self, small: Tensor) -> Tensor:
+        """(B, T, heads * d) to scaled (heads, B * T, d)."""
+        rows = small.flatten(0, 1)
+        stacked = rows.view(len(rows), self.num_heads, -1).transpose(0, 1)
+        return stacked.mul(self.scale)
+
+    def _mixed(self, residual: Tensor, weights: Tensor, values: Tensor) -> Tensor:
+        """Add tokens (B, T, C) to (B or 1, P, C) by weights (B, heads * T, P)."""
         project = self.out_proj.weight.T.unflatten(0, (self.num_heads, -1))
-        small = (self._heads(self.v_proj(values)) @ project).flatten(1, 2)
-        residual = (residual + self.out_proj.bias).expand(small.shape[0], -1, -1)
-        return torch.baddbmm(residual, weights.transpose(1, 2), small)
+        small = self._heads(self.v_proj(values)) @ project  # (B, heads, T, C)
+        # The weights of a head sum to one, so that this adds the bias exactly once.
+        small = (small + self.out_proj.bias / self.num_heads).flatten(1, 2)
+        residual = residual.expand(small.shape[0], -1, -1)
+        if residual.device.type != "cpu":
+            return torch.baddbmm(residual, weights.transpose(1, 2), small)
+        # On a CPU one product after the other is twice as fast as a batch of them.
+        parts = zip(residual, weights.transpose(1, 2), small, strict=True)
+        mixed = [torch.addmm(*part)[None] for part in parts]
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
 
 class Mlp(nn.Module):
@@ -128,6 +181,7 @@ class Mlp(nn.Module):
         self.lin2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., C) to (..., C)."""
         return self.lin2(F.relu(self.lin1(x)))  # type: ignore[no-any-return]
 
 
@@ -157,9 +211,14 @@ class TwoWayAttentionBlock(nn.Module):
         self.cross_attn_image_to_token = Attention(dim, num_heads, downsample=2)
 
     def forward(
-        self, tokens: Tensor, image: Tensor, prompts: Tensor, positions: Tensor
+        self,
+        tokens: Tensor,
+        image: Tensor,
+        prompts: Tensor,
+        positions: Tensor,
+        projected: ProjectedImage | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """One block.
+        """Apply one block.
 
         Parameters
         ----------
@@ -169,6 +228,8 @@ class TwoWayAttentionBlock(nn.Module):
             The tokens at the start, which serve as their positions.
         positions : Tensor of shape (P, C)
             Positions of the image's cells.
+        projected : ProjectedImage, optional
+            Of this block and image, from `project`.
 
         Returns
         -------
@@ -181,16 +242,30 @@ class TwoWayAttentionBlock(nn.Module):
             placed = tokens + prompts
             tokens = tokens + self.self_attn(placed, placed, tokens)
         tokens = self.norm1(tokens)
-        placed_image = image + positions
-        gathered = self.cross_attn_token_to_image.tokens_to_image(
-            tokens + prompts, placed_image, image
-        )
+        gather, spread = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        if projected is None:
+            placed_image = image + positions
+            gathered = gather.tokens_to_image(tokens + prompts, placed_image, image)
+        else:
+            gathered = gather.tokens_to_projected(tokens + prompts, projected)
         tokens = self.norm2(tokens + gathered)
         tokens = self.norm3(tokens + self.mlp(tokens))
-        image = self.cross_attn_image_to_token.image_to_tokens(
-            (placed_image, image), tokens + prompts, tokens
-        )
+        keys = tokens + prompts
+        if projected is None:
+            image = spread.image_to_tokens((placed_image, image), keys, tokens)
+        else:
+            image = spread.projected_to_tokens((projected, image), keys, tokens)
         return tokens, self.norm4(image)
+
+    def project(self, image: Tensor, positions: Tensor) -> ProjectedImage:
+        """Project an image (1, P, C) once for all prompts."""
+        gather, spread = self.cross_attn_token_to_image, self.cross_attn_image_to_token
+        placed = image + positions
+        return ProjectedImage(
+            gather.project_image(placed, gather.k_proj),
+            gather.project_image(image, gather.v_proj),
+            spread.project_image(placed, spread.q_proj),
+        )
 
 
 class TwoWayTransformer(nn.Module):
@@ -208,7 +283,11 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(dim)
 
     def forward(
-        self, image: Tensor, positions: Tensor, prompts: Tensor
+        self,
+        image: Tensor,
+        positions: Tensor,
+        prompts: Tensor,
+        projected: ProjectedImage | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode.
 
@@ -218,6 +297,8 @@ class TwoWayTransformer(nn.Module):
             Image embedding plus dense prompt; 1 if all prompts share it.
         positions : Tensor of shape (P, C)
         prompts : Tensor of shape (B, T, C)
+        projected : ProjectedImage, optional
+            Of the first layer.
 
         Returns
         -------
@@ -225,8 +306,9 @@ class TwoWayTransformer(nn.Module):
             Tokens (B, T, C) and image (B, P, C).
         """
         tokens = prompts
-        for layer in self.layers:
-            tokens, image = layer(tokens, image, prompts, positions)
+        for i, layer in enumerate(self.layers):
+            first = projected if i == 0 else None
+            tokens, image = layer(tokens, image, prompts, positions, first)
         gathered = self.final_attn_token_to_image.tokens_to_image(
             tokens + prompts, image + positions, image
         )
