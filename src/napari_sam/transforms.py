@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -167,7 +168,8 @@ def stretch(plane: NDArray[Any], limits: ContrastLimits | None) -> NDArray[np.ui
     # Halved, so that the range of the largest float64 does not overflow.
     values = np.clip(values, low, high) / 2 - low / 2
     values *= 255 / (high / 2 - low / 2)
-    return np.rint(np.nan_to_num(values, copy=False)).astype(np.uint8)
+    grey: NDArray[np.uint8] = np.rint(np.nan_to_num(values)).astype(np.uint8)
+    return grey
 
 
 def channels_to_rgb(
@@ -224,8 +226,8 @@ def model_size(plane_size: tuple[int, int]) -> tuple[int, int]:
 def resize_to_model(plane: NDArray[np.uint8]) -> Tensor:
     """Resize a plane to the model frame's scale, without padding.
 
-    Antialiased bilinear on uint8, which is Pillow's ``BILINEAR`` (what the official
-    code uses) to within one grey level.
+    With Pillow's antialiased ``BILINEAR``, as the official code does: other libraries
+    differ by a grey level, and some masks change with that.
 
     Parameters
     ----------
@@ -236,13 +238,11 @@ def resize_to_model(plane: NDArray[np.uint8]) -> Tensor:
     Tensor of shape (1 or 3, h, w), uint8
     """
     size = model_size((plane.shape[0], plane.shape[1]))
+    if plane.shape[:2] != size:
+        picture = Image.fromarray(np.ascontiguousarray(plane))
+        plane = np.array(picture.resize(size[::-1], Image.Resampling.BILINEAR))
     pixels = torch.from_numpy(np.ascontiguousarray(plane))
-    pixels = pixels[None] if plane.ndim == 2 else pixels.permute(2, 0, 1)
-    if tuple(pixels.shape[1:]) == size:
-        return pixels
-    return F.interpolate(
-        pixels[None], size=size, mode="bilinear", antialias=True, align_corners=False
-    )[0]
+    return pixels[None] if plane.ndim == 2 else pixels.permute(2, 0, 1)
 
 
 def normalize_and_pad(pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
