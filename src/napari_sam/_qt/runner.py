@@ -1,0 +1,288 @@
+"""The only thread of the package: one worker behind a mailbox with one slot.
+
+Work is a function without arguments that has captured all its inputs: values, never
+layers. What takes long is a generator: iterating is progress, closing is cancel, and
+what it returns is the result.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from qtpy.QtCore import QObject, Qt, Signal
+
+Work = Callable[[], Any]
+_Event = Literal["step", "done", "failed", "cancelled"]
+
+
+def _ignore(value: Any) -> None:
+    """Do nothing with a value."""
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Whom a job reports to, always in the thread of the runner.
+
+    Parameters
+    ----------
+    done : callable
+        Takes the result.
+    failed : callable
+        Takes the exception.
+    stepped : callable
+        Takes each value that a generator yields.
+    """
+
+    done: Callable[[Any], None] = _ignore
+    failed: Callable[[Exception], None] = _ignore
+    stepped: Callable[[Any], None] = _ignore
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    number: int
+    work: Work
+    receiver: Receiver
+    is_idle: bool
+    is_cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+class _Mailbox:
+    """What both threads know: the newest job, the idle job, and what runs."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.waiting: _Job | None = None
+        self.idle: _Job | None = None
+        self.running: _Job | None = None
+        self.is_closed = False
+
+    def take(self) -> _Job | None:
+        """Wait for a job; None once the mailbox is closed."""
+        with self.changed:
+            self.changed.wait_for(
+                lambda: self.is_closed or self.waiting or self.idle is not None
+            )
+            if self.is_closed:
+                return None
+            if self.waiting is not None:
+                job, self.waiting = self.waiting, None
+            else:
+                job, self.idle = self.idle, None
+            self.running = job
+            return job
+
+    def put(self, job: _Job) -> None:
+        """Replace what waits; anything asked for stops what was begun while idle."""
+        with self.changed:
+            self._stop_idle()
+            if job.is_idle:
+                self.idle = job
+            else:
+                self.waiting = job
+            self.changed.notify()
+
+    def _stop_idle(self) -> None:
+        self.idle = None
+        if self.running is not None and self.running.is_idle:
+            self.running.is_cancelled.set()
+
+    def clear(self) -> None:
+        """Empty the mailbox and ask what runs to stop."""
+        with self.changed:
+            self.waiting = None
+            self._stop_idle()
+            if self.running is not None:
+                self.running.is_cancelled.set()
+
+    def close(self) -> None:
+        """Clear, and let the worker end after its step."""
+        with self.changed:
+            self.clear()
+            self.is_closed = True
+            self.changed.notify()
+
+
+class _Relay(QObject):
+    """Carries events into the thread of the runner."""
+
+    posted = Signal(object, str, object)
+
+
+def _serve(mailbox: _Mailbox, relay: _Relay) -> None:
+    """Work through a mailbox; the worker knows nothing else of the runner."""
+
+    def post(job: _Job, event: _Event, value: Any = None) -> None:
+        # Under the lock, so that nothing is sent once close() has returned.
+        with mailbox.changed:
+            if event != "step":
+                mailbox.running = None
+            if not mailbox.is_closed:
+                relay.posted.emit(job, event, value)
+
+    while (job := mailbox.take()) is not None:
+        _run(job, post)
+        # Let go of the job's arrays before the wait for the next one.
+        del job
+
+
+def _run(job: _Job, post: Callable[..., None]) -> None:
+    try:
+        result = job.work()
+        if isinstance(result, Generator):
+            result = _iterate(job, result, post)
+    except Exception as error:
+        post(job, "failed", error)
+    else:
+        post(job, "cancelled" if job.is_cancelled.is_set() else "done", result)
+
+
+def _iterate(
+    job: _Job, steps: Generator[Any, None, Any], post: Callable[..., None]
+) -> Any:
+    """Run a generator to its end, or until it is cancelled; returns its result."""
+    try:
+        while not job.is_cancelled.is_set():
+            post(job, "step", next(steps))
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()
+    return None
+
+
+def _end(mailbox: _Mailbox, thread: threading.Thread) -> None:
+    mailbox.close()
+    # Python collects garbage in any thread, also in the worker itself.
+    if thread is not threading.current_thread():
+        thread.join()
+
+
+class Runner(QObject):
+    """Runs one job at a time in a thread of its own.
+
+    A new job takes the place of the one that waits. What already runs goes on, so that
+    prompts that change all the time still give pictures, unless it was begun as idle
+    work. Results arrive in the thread in which the runner was made.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+
+    Notes
+    -----
+    `busy_changed` is sent when work that was asked for, not idle work, begins or ends.
+    """
+
+    busy_changed = Signal(bool)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._mailbox = _Mailbox()
+        self._relay = _Relay()
+        self._relay.posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._thread: threading.Thread | None = None
+        self._submitted = 0
+        self._floor = 0  # answers up to this number are not wanted any more
+        self._was_busy = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work that was asked for waits or runs."""
+        return self._was_busy
+
+    def submit(self, work: Work, receiver: Receiver) -> int:
+        """Run work as soon as the worker is free, unless newer work comes first.
+
+        Parameters
+        ----------
+        work : callable
+            Returns the result, or a generator that does.
+        receiver : Receiver
+
+        Returns
+        -------
+        int
+            Number of the submission; later ones are larger.
+        """
+        return self._put(work, receiver, is_idle=False)
+
+    def submit_idle(self, work: Work, receiver: Receiver) -> int:
+        """Run work while there is nothing else to do; any submission stops it."""
+        return self._put(work, receiver, is_idle=True)
+
+    def _put(self, work: Work, receiver: Receiver, is_idle: bool) -> int:
+        self._submitted += 1
+        self._mailbox.put(_Job(self._submitted, work, receiver, is_idle))
+        self._start()
+        self._notice()
+        return self._submitted
+
+    def _start(self) -> None:
+        if self._thread is not None or self._mailbox.is_closed:
+            return
+        self._thread = threading.Thread(
+            target=_serve,
+            args=(self._mailbox, self._relay),
+            name="napari-sam worker",
+            daemon=True,  # an idle worker must not keep Python from ending,
+        )
+        self._thread.start()
+        # but one in mid-work is waited for: torch must not compute in a dying Python.
+        weakref.finalize(self, _end, self._mailbox, self._thread)
+
+    def cancel(self) -> None:
+        """Drop what waits, stop what runs at its next step; no answer arrives."""
+        self._floor = self._submitted
+        self._mailbox.clear()
+        self._notice()
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """End the worker; nothing is delivered any more.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for it. A step that takes longer ends by itself: it knows
+            only values.
+
+        Returns
+        -------
+        bool
+            Whether the worker has ended.
+        """
+        self._floor = self._submitted
+        self._mailbox.close()
+        if self._thread is None:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _deliver(self, job: _Job, event: _Event, value: Any) -> None:
+        """Hand an event on, if the job is still wanted."""
+        is_wanted = job.number > self._floor and not job.is_cancelled.is_set()
+        if self._mailbox.is_closed:
+            return
+        if event != "step":
+            self._notice()
+        if not is_wanted:
+            return
+        if event == "step":
+            job.receiver.stepped(value)
+        elif event == "done":
+            job.receiver.done(value)
+        elif event == "failed":
+            job.receiver.failed(value)
+
+    def _notice(self) -> None:
+        with self._mailbox.changed:
+            running = self._mailbox.running
+            is_running = running is not None and not running.is_idle
+            is_busy = is_running or self._mailbox.waiting is not None
+        if is_busy != self._was_busy:
+            self._was_busy = is_busy
+            self.busy_changed.emit(is_busy)
