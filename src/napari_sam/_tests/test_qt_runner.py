@@ -249,12 +249,11 @@ def test_close_in_mid_work_delivers_nothing_more(qtbot, log, is_generator):
     assert not log.done
 
 
-def test_a_runner_that_is_forgotten_ends_its_thread(qtbot):
+def test_a_runner_that_is_forgotten_ends_its_thread(qtbot, log):
     """Nothing keeps a thread, or its arrays, alive."""
     runner = Runner()
-    runner.submit(lambda: None, Receiver())
-    with qtbot.waitSignal(runner.busy_changed, check_params_cb=lambda busy: not busy):
-        pass
+    runner.submit(lambda: None, log.receiver)
+    qtbot.waitUntil(lambda: len(log.done) == 1)
     thread, gone = runner._thread, weakref.ref(runner)
     del runner
     gc.collect()
