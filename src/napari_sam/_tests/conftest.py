@@ -68,7 +68,7 @@ def golden_embedding(predictor: Predictor) -> Callable[[str], ImageEmbedding]:
 
 @pytest.fixture(scope="session")
 def tiny_predictor() -> Predictor:
-    """A predictor of few random weights, for what does not depend on the model."""
+    """Make a predictor of few random weights, for what does not depend on the model."""
     from napari_sam._tests.tiny_models import tiny_predictor
 
     return tiny_predictor()

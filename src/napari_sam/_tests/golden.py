@@ -33,7 +33,7 @@ class Recording:
         """Prompts of a kind, and whether three masks were asked for."""
         point, box = self.arrays["point_rc"], self.arrays["box_rc_edges"]
         if kind == "two_points_mask":
-            points = np.concatenate([point, point + (10, 15)])
+            points = np.concatenate([point, point + np.array([10, 15])])
             logits = self.arrays["mask_input"][0]
             return Prompts(points, [1, 0], mask_logits=logits), False
         made = {

@@ -41,8 +41,18 @@ def randomise(module: nn.Module) -> nn.Module:
     return module
 
 
+def randomise_norms(module: nn.Module) -> nn.Module:
+    """Give batch normalisations statistics and biases that are not trivial."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.running_mean, 0, 0.3)
+            nn.init.uniform_(part.running_var, 0.5, 2)
+            nn.init.normal_(part.bias, 0, 0.3)
+    return module
+
+
 def small_model(encoder: str) -> Sam:
-    """A whole model for frames of 128 pixels: 8 x 8 cells, masks of 32 x 32."""
+    """Make a whole model for frames of 128 pixels: 8 x 8 cells, masks of 32 x 32."""
     if encoder == "vit_t":
         image_encoder: nn.Module = TinyViT(32)
     else:
@@ -121,7 +131,7 @@ def plain_attention(layer: Attention, q, k, v):
 
 @pytest.fixture
 def cross_attention():
-    """A layer, tokens (3, 6, 32), and images (3, 25, 32) with and without positions."""
+    """Make a layer, tokens (3, 6, 32), and images (3, 25, 32) with and without positions."""
     layer = randomise(Attention(32, 4, downsample=2)).double()
     tokens = torch.randn(3, 6, 32, dtype=torch.float64)
     image = torch.randn(3, 25, 32, dtype=torch.float64)
@@ -163,7 +173,7 @@ def test_image_to_tokens_equals_the_reference(cross_attention, shared):
 
 
 def plain_two_way(model: TwoWayTransformer, image, positions, prompts):
-    """The official order of steps, written with plain attention."""
+    """Follow the official order of steps, written with plain attention."""
     tokens = prompts
     for i, layer in enumerate(model.layers):
         if i == 0:
@@ -218,7 +228,7 @@ def test_upscaling_equals_the_transposed_convolutions():
 
 
 def decode_arguments(count: int):
-    """Features, points with a padding point, masks; for `Sam.decode` of `small_model`."""
+    """Make features, points with a padding point, and masks for `small_model`."""
     features = torch.randn(count, 32, 8, 8, dtype=torch.float64)
     xy = torch.rand(count, 3, 2, dtype=torch.float64) * 127
     labels = torch.tensor([[1, 0, -1]]).expand(count, -1)
@@ -253,6 +263,37 @@ def test_masks_without_any_point_are_decoded():
     logits, scores = model.decode(features, (xy[:, :0], labels[:, :0]), masks, False)
     assert logits.shape == (2, 1, 32, 32)
     assert scores.shape == (2, 1)
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_a_prepared_image_decodes_the_same(multimask):
+    """Projecting an image beforehand saves work and changes nothing."""
+    model = small_model("vit").double().eval()
+    features, xy, labels, _ = decode_arguments(3)
+    for image in features.split(1):
+        expected = model.decode(image, (xy, labels), None, multimask)
+        found = model.decode(model.image_side(image), (xy, labels), None, multimask)
+        torch.testing.assert_close(found[0], expected[0])
+        torch.testing.assert_close(found[1], expected[1])
+
+
+@pytest.mark.parametrize("part_bytes", [50_000, 300_000])
+@torch.no_grad()
+def test_working_in_parts_changes_nothing(monkeypatch, part_bytes):
+    """Encoders and decoder, whatever the size of a part."""
+    for encoder in ("vit_t", "vit"):
+        model = randomise_norms(small_model(encoder)).double().eval()
+        images = torch.randn(2, 3, 128, 128, dtype=torch.float64)
+        _, xy, labels, _ = decode_arguments(2)
+        results = []
+        for size in (1 << 40, part_bytes):
+            monkeypatch.setattr("napari_sam.modeling.common.PART_BYTES", size)
+            features = model.image_encoder(images)
+            results.append(
+                (features, *model.decode(features, (xy, labels), None, True))
+            )
+        for whole, parts in zip(*results, strict=True):
+            torch.testing.assert_close(parts, whole)
 
 
 # The prompt encoder
@@ -316,7 +357,7 @@ def plain_vit_attention(layer: vit.Attention, x, size: tuple[int, int]):
 
 @pytest.fixture
 def plain_numbers():
-    """References index and add in place; they need no gradients."""
+    """Let references index and add in place, which gradients forbid."""
     with torch.no_grad():
         yield
 
@@ -424,7 +465,7 @@ def test_folded_normalisation_equals_both_steps(kernel, stride):
 
 @pytest.fixture(scope="module")
 def small_image():
-    """A frame of 128 pixels: the encoder takes any multiple of 16."""
+    """Make a frame of 128 pixels: the encoder takes any multiple of 16."""
     return torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
 
 

@@ -23,9 +23,9 @@ modest = settings(max_examples=25, deadline=None)
 
 
 def extremes(dtype):
-    """The lowest, the highest and some values between, as a row."""
+    """Make a row of the lowest, the highest and some values between."""
     kind = np.dtype(dtype)
-    if kind == bool:
+    if kind.kind == "b":
         return np.array([[False, True]])
     info = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
     values = [info.min, info.min // 2 if kind.kind != "f" else info.min / 2, 0, 1]
@@ -326,8 +326,10 @@ def test_what_is_no_plane_is_refused(plane, message):
 
 @pytest.mark.parametrize(
     "limits",
-    [(1, 1), (2, 1), (np.nan, 1), (0, np.inf), (-np.inf, 0), (1,), (1, 2, 3), 5]
-    + [("a", "b"), "ab", (None, 1), ([1], [2, 3])],
+    [
+        *[(1, 1), (2, 1), (np.nan, 1), (0, np.inf), (-np.inf, 0), (1,), (1, 2, 3)],
+        *[5, ("a", "b"), "ab", (None, 1), ([1], [2, 3])],
+    ],
 )
 def test_bad_contrast_limits_are_refused(limits):
     """Two finite numbers, the first smaller."""
@@ -430,8 +432,10 @@ def test_read_only_masks_are_taken():
 
 @pytest.mark.parametrize(
     "mask",
-    [np.zeros((2, 2)), np.zeros(4, bool), np.zeros((1, 2, 2), bool), None]
-    + [np.zeros((0, 2), bool), np.zeros((2, 2), np.uint8), "mask"],
+    [
+        *[np.zeros((2, 2)), np.zeros(4, bool), np.zeros((1, 2, 2), bool), None],
+        *[np.zeros((0, 2), bool), np.zeros((2, 2), np.uint8), "mask"],
+    ],
 )
 def test_what_is_no_mask_is_refused(mask):
     """Only a bool plane is a mask."""

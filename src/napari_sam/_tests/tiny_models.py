@@ -16,7 +16,7 @@ WIDTH = 32
 
 
 def tiny_sam(seed: int = 0) -> Sam:
-    """The architecture of SAM with one block and a width of 32."""
+    """Make the architecture of SAM with one block and a width of 32."""
     config = ViTConfig(
         embed_dim=32, depth=1, num_heads=2, global_attn_indexes=(), out_channels=WIDTH
     )
@@ -41,7 +41,7 @@ class CountingPredictor(Predictor):
 
 
 def tiny_predictor(seed: int = 0) -> CountingPredictor:
-    """A new predictor of `tiny_sam` in float32 on the CPU."""
+    """Make a new predictor of `tiny_sam` in float32 on the CPU."""
     return CountingPredictor(
         tiny_sam(seed), f"tiny {seed}", "tiny", device="cpu", precision="float32"
     )
