@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sam import postprocess
+    from napari_sam._layers import segment_layers
     from napari_sam.embedding_cache import EmbeddingCache
     from napari_sam.io import read_image, write_labels
     from napari_sam.predictor import Predictor
@@ -34,6 +35,7 @@ _HOME: dict[str, str | None] = {
     "load_model": "registry",
     "postprocess": None,
     "read_image": "io",
+    "segment_layers": "_layers",
     "write_labels": "io",
 }
 
@@ -50,6 +52,7 @@ __all__ = [
     "load_model",
     "postprocess",
     "read_image",
+    "segment_layers",
     "write_labels",
 ]
 
