@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import pickle
+import tempfile
 import threading
 import warnings
 
@@ -16,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_sam import embedding_cache
 from napari_sam.embedding_cache import BytesLRU, EmbeddingCache, EmbeddingDirectory
 
 KIB = 1024
@@ -303,7 +303,7 @@ def no_space(*_arguments, **_options):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(np, "savez"), (os, "replace"), (embedding_cache.tempfile, "mkstemp")],
+    [(np, "savez"), (os, "replace"), (tempfile, "mkstemp")],
 )
 def test_a_full_disk_is_told_once_and_worked_around(tmp_path, monkeypatch, owner, name):
     """One warning; memory goes on; what was stored stays readable; nothing half."""

@@ -131,7 +131,7 @@ def plain_attention(layer: Attention, q, k, v):
 
 @pytest.fixture
 def cross_attention():
-    """Make a layer, tokens (3, 6, 32), and images (3, 25, 32) with and without positions."""
+    """Make a layer, tokens, and an image with and without positions."""
     layer = randomise(Attention(32, 4, downsample=2)).double()
     tokens = torch.randn(3, 6, 32, dtype=torch.float64)
     image = torch.randn(3, 25, 32, dtype=torch.float64)
