@@ -8,11 +8,8 @@ from typing import Annotated
 import typer
 
 from napari_sam import __version__
-from napari_sam._cli.bench import bench
+from napari_sam._cli import bench, demo, models, segment
 from napari_sam._cli.console import CommandGroup
-from napari_sam._cli.demo import demo
-from napari_sam._cli.models import models_app
-from napari_sam._cli.segment import segment
 
 __all__ = ["app"]
 
@@ -43,7 +40,7 @@ def main(
     """Segment Anything on images and stacks, from points and boxes."""
 
 
-app.command()(demo)
-app.command()(segment)
-app.add_typer(models_app, name="models")
-app.command()(bench)
+app.command()(demo.demo)
+app.command()(segment.segment)
+app.add_typer(models.models_app, name="models")
+app.command()(bench.bench)

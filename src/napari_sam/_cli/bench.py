@@ -47,8 +47,8 @@ def bench(
 ) -> None:
     """Measure encoding and clicks on this machine; medians in milliseconds.
 
-    Each task runs once to warm up and then --repeats times. A click includes all that
-    happens between the prompt and the mask in the plane's pixels.
+    Each task runs once to warm up and then --repeats times. A click includes
+    all that happens between the prompt and the mask in the plane's pixels.
     """
     if json_file is not None:
         check_output(json_file, force)

@@ -51,9 +51,9 @@ def demo(
 ) -> None:
     """Segment nuclei and vertebrae: labels, pictures, and how good they are.
 
-    Needs no files and no network. Prompts are simulated: clicks and boxes are taken
-    from the ground truth of the samples, in place of a person's. Results of an
-    earlier run in the same directory are replaced.
+    Needs no files and no network. Prompts are simulated: clicks and boxes are
+    taken from the ground truth of the samples, in place of a person's.
+    Results of an earlier run in the same directory are replaced.
     """
     start = perf_counter()
     if viewer:

@@ -236,13 +236,18 @@ def _fill(
     colour: Colour,
 ) -> None:
     """Tint the inside of outlines; one within another is a hole."""
-    cover = Image.new("1", picture.size)
-    for line in contours:
-        part = Image.new("1", picture.size)
-        ImageDraw.Draw(part).polygon(_xy(line, scale), fill=1)
+    polygons = [np.reshape(_xy(line, scale), (-1, 2)) for line in contours]
+    every = np.concatenate(polygons)
+    # Only the part of the picture that is tinted is worked on.
+    left, top = (int(v) for v in np.floor(every.min(axis=0)))
+    size = tuple(int(v) for v in np.ceil(every.max(axis=0)) - (left, top) + 1)
+    cover = Image.new("1", (size[0], size[1]))
+    for polygon in polygons:
+        part = Image.new("1", cover.size)
+        ImageDraw.Draw(part).polygon((polygon - (left, top)).ravel().tolist(), fill=1)
         cover = ImageChops.logical_xor(cover, part)
     strength = cover.convert("L").point(lambda on: round(on * FILL))
-    picture.paste(colour, (0, 0, *picture.size), strength)
+    picture.paste(colour, (left, top, left + size[0], top + size[1]), strength)
 
 
 def _trace(

@@ -178,12 +178,12 @@ def segment(
 ) -> None:
     """Segment what points and boxes mark, and write a label file.
 
-    Coordinates are row,column in pixels of the plane, pixel centres at whole numbers.
-    All points are one object, and with one box they refine it; several boxes are an
-    object each. Anything more goes into a JSON file:
+    Coordinates are row,column in pixels of the plane, pixel centres at whole
+    numbers. All points are one object, and with one box they refine it;
+    several boxes are an object each. Anything more goes into a JSON file:
 
-    {"schema_version": 1, "objects": [{"id": 1, "plane": 12, "points": [[30, 40]],
-    "point_labels": [1], "box": [10, 20, 50, 70]}, ...]}
+    {"schema_version": 1, "objects": [{"id": 1, "plane": 12, "points":
+    [[30, 40]], "point_labels": [1], "box": [10, 20, 50, 70]}, ...]}
 
     The labels have the image's shape, and are 0 in the planes without prompts.
     """

@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 import napari_sam as ns
 from napari_sam import registry
-from napari_sam._cli import app, demo_samples, viewer
-from napari_sam._cli.bench import processor
+from napari_sam._cli import app, bench, demo_samples, viewer
 from napari_sam._cli.console import CommandGroup
 from napari_sam._cli.label_images import CleanOptions, clean, paint
 from napari_sam._cli.overlay import Layout, Panel, colour_of, draw, outlines
@@ -384,11 +383,11 @@ def test_bench_reports_medians(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each task has its times, in a table and in a file."""
-    monkeypatch.setattr("napari_sam._cli.bench.MANY", 4)  # for time
+    monkeypatch.setattr(bench, "MANY", 4)  # for time
     file = tmp_path / "bench.json"
     result = run("bench", "--repeats", 1, "--size", 64, "--json", file)
     assert result.exit_code == 0, result.output
-    assert processor() in result.stdout
+    assert bench.processor() in result.stdout
     report = json.loads(file.read_text())
     assert report["precision"] == "float32"
     assert report["size"] == 64
