@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
 Work = Callable[[], Any]
 _Event = Literal["step", "done", "failed", "cancelled"]
@@ -70,11 +70,10 @@ class _Mailbox:
             if self.is_closed:
                 return None
             if self.waiting is not None:
-                job, self.waiting = self.waiting, None
+                self.running, self.waiting = self.waiting, None
             else:
-                job, self.idle = self.idle, None
-            self.running = job
-            return job
+                self.running, self.idle = self.idle, None
+            return self.running
 
     def put(self, job: _Job) -> None:
         """Replace what waits; anything asked for stops what was begun while idle."""

@@ -1,0 +1,203 @@
+"""The dock widget "Segment Anything"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+# In the main thread, and before there is work: on Windows torch fails to load in a
+# thread, or late, more often than not.
+import torch  # noqa: F401
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+
+from napari_sam._layers import BACKGROUND, FOREGROUND, check_label
+from napari_sam._qt import keys, workspace
+from napari_sam._qt.controller import Annotator
+from napari_sam._qt.controls import Controls, fill
+from napari_sam._qt.engine import Engine
+from napari_sam._qt.scene import SIZES
+from napari_sam._qt.state import cache_text, shown_answer, status_text
+from napari_sam.registry import get_spec, list_models
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+# What is shorter than this needs no progress bar.
+PATIENCE = 200
+NEW_LABELS = "new layer"
+
+
+class SegmentAnythingWidget(QWidget):
+    """From points and boxes to labels, plane by plane.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    engine : Engine, optional
+        What computes; its own by default.
+    parent : QWidget, optional
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,  # napari looks for this very name
+        engine: Engine | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        # No child of this widget: it must live until it has been told to close.
+        self.annotator = Annotator(viewer, engine or Engine())
+        self.controls = Controls()
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(self.controls)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE)
+        self._patience.timeout.connect(self._show_progress)
+        fill(
+            self.controls.model,
+            [(spec.name, spec.name) for spec in list_models()],
+            self.annotator.choices.model,
+        )
+        self._connect()
+        self._keys = keys.bind(viewer, self._slots())
+        self.annotator.refresh()
+
+    def _slots(self) -> dict[str, Any]:
+        """Return what to call for each action."""
+        own = self.annotator
+        return {
+            "accept": own.accept,
+            "discard": own.discard,
+            "toggle_label": own.toggle_label,
+            "cycle_mask": own.cycle_mask,
+            "next_free_object": own.next_free_object,
+            "next_object": lambda: own.step_object(1),
+            "previous_object": lambda: own.step_object(-1),
+        }
+
+    def _connect(self) -> None:
+        own, controls, slots = self.annotator, self.controls, self._slots()
+        own.changed.connect(self._refresh)
+        own.runner.busy_changed.connect(self._on_busy)
+        self.destroyed.connect(own.close)
+        controls.image.activated.connect(
+            lambda: own.set_image(controls.image.currentData())
+        )
+        controls.target.activated.connect(
+            lambda: own.set_target(controls.target.currentData())
+        )
+        for name in ("model", "contrast", "overlap"):
+            box = getattr(controls, name)
+            box.activated.connect(
+                lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
+            )
+        controls.start.clicked.connect(own.start)
+        controls.foreground.clicked.connect(lambda: own.choose(label=FOREGROUND))
+        controls.background.clicked.connect(lambda: own.choose(label=BACKGROUND))
+        controls.object_id.valueChanged.connect(lambda n: own.choose(object_id=n))
+        controls.previous.clicked.connect(slots["previous_object"])
+        controls.next.clicked.connect(slots["next_object"])
+        controls.free.clicked.connect(own.next_free_object)
+        controls.masks.chosen.connect(own.choose_mask)
+        controls.accept.clicked.connect(own.accept)
+        controls.discard.clicked.connect(own.discard)
+        controls.widen.clicked.connect(own.widen_target)
+        controls.next_after_accept.toggled.connect(
+            lambda on: own.choose(next_after_accept=on)
+        )
+        controls.cancel.clicked.connect(own.cancel)
+
+    def _refresh(self) -> None:
+        """Show in the controls what is known now."""
+        own, controls = self.annotator, self.controls
+        scene, choices, work = own.scene, own.choices, own.work
+        self._refresh_choosers()
+        spec = get_spec(choices.model)
+        controls.about_model.setText(
+            f"{spec.description} · {SIZES[spec.encoder]} · {spec.license}"
+        )
+        controls.start.setText("Download" if scene.download else "Start")
+        controls.start.setEnabled(own.image is not None)
+        controls.foreground.setChecked(choices.label == FOREGROUND)
+        controls.background.setChecked(choices.label == BACKGROUND)
+        controls.object_id.blockSignals(True)
+        controls.object_id.setValue(choices.object_id)
+        controls.object_id.blockSignals(False)
+        controls.next_after_accept.setChecked(choices.next_after_accept)
+        answer = shown_answer(scene, choices, work)
+        scores = [] if answer is None else answer.prediction.scores.tolist()
+        controls.masks.show_scores(scores, work.mask_index)
+        controls.accept.setEnabled(answer is not None)
+        controls.discard.setEnabled(choices.object_id in scene.prompts)
+        controls.widen.setVisible(self._is_target_narrow())
+        controls.status.setText(status_text(scene, choices, work))
+        controls.progress.setFormat(work.doing)
+        controls.progress.setToolTip(work.doing)
+        is_ready = (
+            scene.source is not None
+            and scene.view is not None
+            and (scene.source, scene.view.plane) in own.ready
+        )
+        controls.cache.setText(cache_text(scene, is_ready, work.cache))
+
+    def _refresh_choosers(self) -> None:
+        own, controls = self.annotator, self.controls
+        images = [(layer.name, layer) for layer in workspace.images_of(self.viewer)]
+        fill(controls.image, images, own.image)
+        labels = [
+            (layer.name, layer)
+            for layer in workspace.targets_of(self.viewer, own.image, own.scene.view)
+        ]
+        fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        for box, value in (
+            (controls.model, own.choices.model),
+            (controls.contrast, own.choices.contrast),
+            (controls.overlap, own.choices.overlap),
+        ):
+            box.setCurrentIndex(box.findData(value))
+
+    def _is_target_narrow(self) -> bool:
+        """Whether the object's number does not fit into the chosen labels."""
+        if self.annotator.target is None:
+            return False
+        try:
+            check_label(self.annotator.target, self.annotator.choices.object_id)
+        except ValueError:
+            return True
+        return False
+
+    def _on_busy(self, is_busy: bool) -> None:
+        if is_busy:
+            self._patience.start()
+            return
+        self._patience.stop()
+        self.controls.progress.setVisible(False)
+        self.controls.cancel.setVisible(False)
+
+    def _show_progress(self) -> None:
+        self.controls.progress.setVisible(True)
+        self.controls.cancel.setVisible(True)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Close with the dock: napari takes the widget out of it, and forgets it."""
+        if (
+            event is not None
+            and event.type() == QEvent.Type.ParentChange
+            and self.parent() is None
+        ):
+            self.close_annotator()
+        return super().event(event)
+
+    def close_annotator(self) -> None:
+        """End the work, and give keys back."""
+        keys.unbind(self.viewer, self._keys)
+        self._keys = []
+        self.annotator.close()

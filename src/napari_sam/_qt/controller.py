@@ -1,0 +1,432 @@
+"""From what the user does in the viewer to masks, and from masks to labels.
+
+Event handlers only mark that something has changed. Once per turn of the event loop
+the scene is read off the layers, compared with what was submitted, and the difference
+is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_sam._layers import (
+    BACKGROUND,
+    FOREGROUND,
+    CommitOptions,
+    PromptLayers,
+    check_target,
+    commit_mask,
+    make_labels_layer,
+    next_free_label,
+    set_next_prompt,
+    widen_labels,
+)
+from napari_sam._layers_view import image_shape
+from napari_sam._qt import workspace
+from napari_sam._qt.engine import Answer, Encoded, Engine, Source, neighbours
+from napari_sam._qt.report import report_error
+from napari_sam._qt.runner import Receiver, Runner
+from napari_sam._qt.scene import read_scene
+from napari_sam._qt.state import Choices, Scene, Work, resolve_request, shown_answer
+from napari_sam.registry import get_spec
+from napari_sam.types import Plane
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Labels, Layer
+
+# A viewer that is being scrolled does not want every plane encoded.
+PREFETCH_DELAY = 300
+DIMS_EVENTS = ("current_step", "order", "ndisplay", "ndim")
+TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
+IMAGE_EVENTS = (*TRANSFORM_EVENTS, "contrast_limits", "name")
+PROMPT_EVENTS = (*TRANSFORM_EVENTS, "data", "features", "feature_defaults")
+
+
+class Annotator(QObject):
+    """Turns prompts in the layers of a viewer into masks, and these into labels.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    engine : Engine
+        What the worker thread calls.
+    parent : QObject, optional
+
+    Notes
+    -----
+    `changed` is sent when there is something new to show in the widget.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self, viewer: Any, engine: Engine, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.engine = engine
+        self.runner = Runner(self)
+        self.runner.busy_changed.connect(self._on_busy)
+        self.image: Image | None = None
+        self.target: Labels | None = None
+        self.choices = Choices()
+        self.scene = Scene()
+        self.work = Work()
+        self.ready: set[tuple[Source, Plane]] = set()
+        self.preview = workspace.Preview(viewer)
+        self._layers = PromptLayers()
+        self._edition = 0
+        self._prefetched: tuple[Source, Plane] | None = None
+        self._connected: list[tuple[Any, Callable[..., None]]] = []
+        self._is_closed = False
+        self._dirty = self._timer(0, self._update)
+        self._idle = self._timer(PREFETCH_DELAY, self._prefetch)
+        events = viewer.dims.events
+        self._own = [
+            *(getattr(events, n) for n in DIMS_EVENTS if hasattr(events, n)),
+            viewer.layers.events.inserted,
+            viewer.layers.events.removed,
+        ]
+        for emitter in self._own:
+            emitter.connect(self._mark_dirty)
+
+    def _timer(self, delay: int, work: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(delay)
+        timer.timeout.connect(work)
+        return timer
+
+    def _mark_dirty(self, event: Any = None) -> None:
+        if not self._is_closed:
+            self._dirty.start()
+
+    def _on_pixels(self, event: Any = None) -> None:
+        self._edition += 1
+        self._mark_dirty()
+
+    # What the user does
+
+    def set_image(self, image: Image | None) -> None:
+        """Choose the image to segment."""
+        if image is self.image:
+            return
+        self.image = image
+        self.target = None
+        if image is not None:
+            is_stack = len(image_shape(image)) > 2
+            self.choices = replace(self.choices, next_after_accept=not is_stack)
+        self._update()
+
+    def set_target(self, target: Labels | None) -> None:
+        """Choose the labels to write into; None makes a layer when needed."""
+        self.target = target
+        self._update()
+
+    def choose(self, **choices: Any) -> None:
+        """Change choices; see `Choices`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such model or the object's number is not 1 or more.
+        """
+        changed = replace(self.choices, **choices)
+        get_spec(changed.model)
+        if changed.object_id < 1:
+            raise ValueError(f"object_id must be 1 or more, got {changed.object_id}.")
+        if changed != self.choices:
+            self.choices = changed
+            self._update()
+
+    def start(self) -> None:
+        """Set up layers for prompts, or make them active again; download the model."""
+        if self.scene.download is not None:
+            self.download()
+        elif self.image is not None:
+            workspace.make_prompts(self.viewer, self.image)
+            self._update()
+
+    def download(self) -> None:
+        """Fetch the chosen model."""
+        work = partial(self.engine.prepare, self.choices.model)
+        self.runner.submit(work, self._receiver(lambda _: self._update()))
+
+    def toggle_label(self) -> None:
+        """Switch between foreground and background."""
+        is_foreground = self.choices.label == FOREGROUND
+        self.choose(label=BACKGROUND if is_foreground else FOREGROUND)
+
+    def next_free_object(self) -> None:
+        """Go on with a number that no object has."""
+        with self._errors():
+            self.choose(object_id=self._free_number(), label=FOREGROUND)
+
+    def step_object(self, step: int) -> None:
+        """Go to an object before or after."""
+        self.choose(object_id=max(1, self.choices.object_id + step))
+
+    def choose_mask(self, index: int) -> None:
+        """Choose one of the masks of the answer that is shown."""
+        answer = shown_answer(self.scene, self.choices, self.work)
+        if answer is not None and 0 <= index < len(answer.prediction.masks):
+            self.work = replace(self.work, mask_index=index)
+            self._show()
+
+    def cycle_mask(self) -> None:
+        """Choose the next of the masks."""
+        answer = shown_answer(self.scene, self.choices, self.work)
+        if answer is not None:
+            self.choose_mask((self.work.mask_index + 1) % len(answer.prediction.masks))
+
+    def accept(self) -> None:
+        """Write the mask into the labels, now or as soon as it is there."""
+        self._update()
+        wanted = resolve_request(self.scene, self.choices)
+        answer = shown_answer(self.scene, self.choices, self.work)
+        if wanted is None or wanted == self.work.accepted:
+            return
+        if answer is None or answer.request != wanted:
+            self.work = replace(self.work, awaits_accept=wanted)
+            self.changed.emit()
+            return
+        with self._errors():
+            self._commit(answer)
+
+    def discard(self) -> None:
+        """Remove the prompts of the object in the displayed plane."""
+        if self.image is None or self.scene.view is None:
+            return
+        with self._errors():
+            workspace.remove_prompts(
+                self._layers, self.image, self.scene.view, self.choices.object_id
+            )
+        self._update()
+
+    def widen_target(self) -> None:
+        """Convert the labels to a type that holds the object's number."""
+        if self.target is not None:
+            with self._errors():
+                widen_labels(self.target, self.choices.object_id)
+            self._update()
+
+    def cancel(self) -> None:
+        """Stop what the worker does; what is submitted is not asked for again."""
+        self.runner.cancel()
+        self._idle.stop()
+        self.work = replace(self.work, doing="", awaits_accept=None, error="Cancelled.")
+        self.changed.emit()
+
+    def close(self) -> None:
+        """Let go of viewer and worker."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._dirty.stop()
+        self._idle.stop()
+        self.runner.close()
+        for emitter in self._own:
+            emitter.disconnect(self._mark_dirty)
+        self._disconnect()
+        self.preview.remove()
+
+    # What follows from it
+
+    def refresh(self) -> None:
+        """Read the scene, and do what differs from what was asked before."""
+        self._update()
+
+    def _update(self) -> None:
+        """Read the scene, and do what differs from what was asked before."""
+        if self._is_closed:
+            return
+        self._dirty.stop()
+        self._check_layers()
+        self.scene = read_scene(
+            self.viewer, self.image, self._layers, self.choices, self._edition
+        )
+        wanted = resolve_request(self.scene, self.choices)
+        if wanted is None and self.work.submitted is not None:
+            if self.runner.is_busy:
+                self.runner.cancel()
+            self.work = replace(self.work, submitted=None, awaits_accept=None)
+        elif wanted is not None and wanted != self.work.submitted:
+            self.work = replace(self.work, submitted=wanted, error="")
+            if wanted != self.work.awaits_accept:
+                self.work = replace(self.work, awaits_accept=None)
+            if self.work.answer is None or self.work.answer.request != wanted:
+                work = partial(self.engine.segment, wanted)
+                self.runner.submit(work, self._receiver(self._on_answer))
+        self._plan_prefetch()
+        self._show()
+
+    def _check_layers(self) -> None:
+        """Let go of layers that were deleted; find those that were made."""
+        images = workspace.images_of(self.viewer)
+        if self.image is None or all(self.image is not other for other in images):
+            self.image = None
+            self.target = None
+            if images:
+                self.set_image(images[0])
+        if self.target is not None and not workspace.is_in(self.viewer, self.target):
+            self.target = None
+        points, shapes = workspace.find_prompts(self.viewer, self.image)
+        for layer in (points, shapes):
+            if layer is not None:
+                self._say_next(layer)
+        self._layers = PromptLayers(points, shapes)
+        self._connect()
+
+    def _say_next(self, layer: Any) -> None:
+        choices = self.choices
+        now = layer.feature_defaults
+        same = (now["object"][0], now["label"][0]) == (choices.object_id, choices.label)
+        if not same:
+            set_next_prompt(layer, choices.object_id, choices.label)
+
+    def _connect(self) -> None:
+        """Listen to the image and the prompt layers of now, and to no others."""
+        wanted: list[tuple[Any, Callable[..., None]]] = []
+        if self.image is not None:
+            wanted.append((self.image.events.data, self._on_pixels))
+            wanted += self._emitters(self.image, IMAGE_EVENTS)
+        for layer in (self._layers.points, self._layers.shapes):
+            if layer is not None:
+                wanted += self._emitters(layer, PROMPT_EVENTS)
+        if [id(emitter) for emitter, _ in wanted] != [
+            id(emitter) for emitter, _ in self._connected
+        ]:
+            self._disconnect()
+            for emitter, slot in wanted:
+                emitter.connect(slot)
+            self._connected = wanted
+
+    def _emitters(
+        self, layer: Layer, names: tuple[str, ...]
+    ) -> list[tuple[Any, Callable[..., None]]]:
+        found = (getattr(layer.events, name, None) for name in names)
+        return [(event, self._mark_dirty) for event in found if event is not None]
+
+    def _disconnect(self) -> None:
+        for emitter, slot in self._connected:
+            emitter.disconnect(slot)
+        self._connected = []
+
+    def _receiver(self, done: Callable[[Any], None]) -> Receiver:
+        return Receiver(done, self._on_failure, self._on_step)
+
+    def _on_step(self, step: str | Encoded) -> None:
+        if isinstance(step, Encoded):
+            self.ready.add((step.source, step.plane))
+            self.work = replace(self.work, cache=step.cache)
+        else:
+            self.work = replace(self.work, doing=step)
+        self.changed.emit()
+
+    def _on_answer(self, answer: Answer) -> None:
+        request = answer.request
+        self.ready.add((request.source, request.plane))
+        index = answer.prediction.best_index
+        self.work = replace(
+            self.work, answer=answer, mask_index=index, cache=answer.cache, error=""
+        )
+        if self.work.awaits_accept == request:
+            self.work = replace(self.work, awaits_accept=None)
+            self._show()
+            self.accept()
+        self._plan_prefetch()
+        self._show()
+
+    def _on_failure(self, error: Exception) -> None:
+        text = report_error(error)
+        self.work = replace(self.work, doing="", awaits_accept=None, error=text)
+        self.changed.emit()
+
+    def _on_busy(self, is_busy: bool) -> None:
+        if not is_busy:
+            self.work = replace(self.work, doing="")
+            self._plan_prefetch()
+        self.changed.emit()
+
+    def _show(self) -> None:
+        """Show the mask of now, or none."""
+        answer = shown_answer(self.scene, self.choices, self.work)
+        view = self.scene.view
+        if answer is None or self.image is None or view is None:
+            self.preview.hide()
+        else:
+            self.preview.show(
+                answer.prediction,
+                self.work.mask_index,
+                answer.request.object_id,
+                self.image,
+                view,
+            )
+        self.changed.emit()
+
+    # Labels
+
+    def _commit(self, answer: Answer) -> None:
+        image, view = self.image, self.scene.view
+        if image is None or view is None:
+            return
+        target, number = self.target, answer.request.object_id
+        if target is None:
+            dtype = np.promote_types(np.uint16, np.min_scalar_type(number))
+            target = make_labels_layer(image, "segmentation", dtype)
+        check_target(target, image, view)
+        mask = answer.prediction.masks[self.work.mask_index]
+        options = CommitOptions(self.choices.overlap)
+        commit_mask(target, view, mask, number, options)
+        if self.target is None:
+            workspace.add_keeping_selection(self.viewer, target, self.preview.layer)
+            self.target = target
+        written = f"Object {number} is in layer {target.name!r}."
+        self.work = replace(self.work, accepted=answer.request, written=written)
+        if self.choices.next_after_accept:
+            self.choices = replace(self.choices, object_id=self._free_number())
+        self._update()
+
+    def _free_number(self) -> int:
+        taken = workspace.object_numbers(self._layers) | {self.choices.object_id}
+        if self.target is None:
+            return max(taken) + 1
+        return next_free_label(self.target, taken)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Report what goes wrong; the viewer goes on."""
+        try:
+            yield
+        except Exception as error:
+            self._on_failure(error)
+
+    # While nothing is asked for
+
+    def _plan_prefetch(self) -> None:
+        source, view = self.scene.source, self.scene.view
+        if source is None or view is None or self.scene.download is not None:
+            self._idle.stop()
+        elif self._prefetched != (source, view.plane) and not self.runner.is_busy:
+            self._idle.start()
+
+    def _prefetch(self) -> None:
+        """Encode the displayed plane and those around it."""
+        source, view = self.scene.source, self.scene.view
+        if source is None or view is None or self.image is None:
+            return
+        if self.runner.is_busy or not self.scene.has_prompt_layers:
+            return
+        self._prefetched = source, view.plane
+        shape = image_shape(self.image)
+        around = neighbours(view.index, [shape[axis] for axis in view.sliced_axes])
+        planes = [view.plane, *around]
+        work = partial(self.engine.prefetch, source, planes)
+        self.runner.submit_idle(work, self._receiver(lambda _: None))

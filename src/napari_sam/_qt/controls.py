@@ -1,0 +1,262 @@
+"""The controls of the widget; they know nothing of layers or models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sam._qt.keys import ACTIONS
+
+# Values that napari's Labels layers can count to and QSpinBox can show.
+LARGEST_OBJECT = 2**31 - 1
+
+
+def button(text: str, tooltip: str, checkable: bool = False) -> QPushButton:
+    """Make a button that leaves the keyboard to the canvas."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setCheckable(checkable)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.setMinimumWidth(24)
+    return made
+
+
+def choice(tooltip: str) -> QComboBox:
+    """Make a chooser that may be narrower than its longest entry."""
+    made = QComboBox()
+    made.setToolTip(tooltip)
+    made.setMinimumContentsLength(8)
+    made.setSizeAdjustPolicy(
+        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    )
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return made
+
+
+def text(tooltip: str) -> QLabel:
+    """Make a text of several lines."""
+    made = QLabel()
+    made.setToolTip(tooltip)
+    made.setWordWrap(True)
+    made.setTextFormat(Qt.TextFormat.PlainText)
+    return made
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Put widgets beside each other."""
+    layout = QHBoxLayout()
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def fill(
+    box: QComboBox, entries: Sequence[tuple[str, object]], current: object
+) -> None:
+    """Set the entries of a chooser without telling anyone.
+
+    Parameters
+    ----------
+    box : QComboBox
+    entries : sequence of (text, value)
+    current : object
+        The value that is chosen; the first one if it is not among them.
+    """
+    now = [(box.itemText(i), box.itemData(i)) for i in range(box.count())]
+    box.blockSignals(True)
+    if len(now) != len(entries) or any(
+        shown != name or value is not wanted
+        for (shown, value), (name, wanted) in zip(now, entries, strict=True)
+    ):
+        box.clear()
+        for name, value in entries:
+            box.addItem(name, value)
+    values = [value for _, value in entries]
+    index = next((i for i, value in enumerate(values) if value is current), -1)
+    box.setCurrentIndex(index if index >= 0 else min(0, len(entries) - 1))
+    box.blockSignals(False)
+
+
+class MaskChoice(QWidget):
+    """Up to three masks as small buttons with their scores.
+
+    Notes
+    -----
+    `chosen` is sent with the index of the mask that was clicked.
+    """
+
+    chosen = Signal(int)
+    COUNT = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buttons = [
+            button(str(i + 1), "", checkable=True) for i in range(self.COUNT)
+        ]
+        layout = row(*self.buttons)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.setLayout(layout)
+        self._group = QButtonGroup(self)
+        for index, one in enumerate(self.buttons):
+            self._group.addButton(one, index)
+        self._group.idClicked.connect(self.chosen)
+        self.show_scores([], 0)
+
+    def show_scores(self, scores: Sequence[float], index: int) -> None:
+        """Show the masks there are; the others are disabled.
+
+        Parameters
+        ----------
+        scores : sequence of float
+            Predicted intersection over union of each mask.
+        index : int
+            The mask that is chosen.
+        """
+        self._group.setExclusive(False)
+        key = ACTIONS["cycle_mask"].key
+        for i, one in enumerate(self.buttons):
+            is_there = i < len(scores)
+            one.setEnabled(is_there)
+            one.setChecked(is_there and i == index)
+            one.setText(f"{i + 1}:  {scores[i]:.2f}" if is_there else f"{i + 1}")
+            one.setToolTip(
+                f"Mask {i + 1}; SAM expects an overlap of {scores[i]:.2f} with the "
+                f"object ({key}: next mask)"
+                if is_there
+                else "A single click is ambiguous: then there are three masks"
+            )
+        self._group.setExclusive(True)
+
+
+class Controls(QWidget):
+    """All controls, one below the other, usable at a width of 300 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._make_choosers()
+        self._make_prompting()
+        self._make_labels()
+        self._make_status()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(6)
+        layout.addLayout(
+            self._form(
+                ("Image", self.image),
+                ("Model", self.model),
+                ("Contrast", self.contrast),
+            )
+        )
+        layout.addWidget(self.about_model)
+        layout.addWidget(self.start)
+        layout.addLayout(row(self.foreground, self.background))
+        layout.addLayout(
+            row(QLabel("Object"), self.previous, self.object_id, self.next, self.free)
+        )
+        layout.addWidget(self.masks)
+        layout.addLayout(row(self.accept, self.discard))
+        layout.addLayout(self._form(("Labels", self.target), ("Others", self.overlap)))
+        layout.addWidget(self.widen)
+        layout.addWidget(self.next_after_accept)
+        layout.addWidget(self.status)
+        layout.addLayout(row(self.progress, self.cancel))
+        layout.addWidget(self.cache)
+        layout.addStretch(1)
+
+    @staticmethod
+    def _form(*rows: tuple[str, QWidget]) -> QFormLayout:
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        for name, widget in rows:
+            form.addRow(name, widget)
+        return form
+
+    def _make_choosers(self) -> None:
+        self.image = choice("The image to segment")
+        self.model = choice("The model; microscopy and medical ones are on offer, too")
+        self.contrast = choice(
+            "What SAM sees black and white: the layer's contrast limits, or the 0.5th "
+            "to the 99.5th percentile of the image"
+        )
+        self.contrast.addItem("as displayed", "layer")
+        self.contrast.addItem("percentiles", "percentiles")
+        self.about_model = text("What the model was trained on, its size and licence")
+        self.start = button("Start", "Make layers for points and boxes on the image")
+
+    def _make_prompting(self) -> None:
+        toggle = ACTIONS["toggle_label"].key
+        self.foreground = button(
+            "Foreground", f"The next prompts mark the object ({toggle})", True
+        )
+        self.background = button(
+            "Background",
+            f"The next prompts mark what is not the object ({toggle})",
+            True,
+        )
+        self._labels = QButtonGroup(self)
+        self._labels.addButton(self.foreground)
+        self._labels.addButton(self.background)
+        self.previous = button("<", ACTIONS["previous_object"].tooltip)
+        self.next = button(">", ACTIONS["next_object"].tooltip)
+        self.free = button("New", ACTIONS["next_free_object"].tooltip)
+        self.object_id = QSpinBox()
+        self.object_id.setRange(1, LARGEST_OBJECT)
+        self.object_id.setKeyboardTracking(False)
+        self.object_id.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.object_id.setToolTip("Number of the object, and of its label")
+        self.object_id.setMinimumWidth(50)
+        self.masks = MaskChoice()
+
+    def _make_labels(self) -> None:
+        self.accept = button("Accept", ACTIONS["accept"].tooltip)
+        self.discard = button("Discard", ACTIONS["discard"].tooltip)
+        self.target = choice("Where accepted masks are written")
+        self.overlap = choice(
+            "What happens where the mask lies on another object's label"
+        )
+        self.overlap.addItem("keep other labels", "protect")
+        self.overlap.addItem("overwrite other labels", "overwrite")
+        self.widen = button(
+            "Convert the labels", "Keep all labels in a type that holds larger numbers"
+        )
+        self.next_after_accept = QCheckBox("New object after accepting")
+        self.next_after_accept.setToolTip(
+            "Go on with the next free number once a mask is accepted; switch it off to "
+            "mark one object plane after plane"
+        )
+        self.next_after_accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+    def _make_status(self) -> None:
+        self.status = text("What to do next")
+        self.status.setFrameShape(QFrame.Shape.StyledPanel)
+        self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
+        self.progress = QProgressBar()
+        self.progress.setToolTip("What is being done now")
+        self.progress.setRange(0, 0)
+        self.cancel = button("Cancel", "Stop what is being done now")
+        for widget in (self.progress, self.cancel):
+            policy = widget.sizePolicy()
+            policy.setRetainSizeWhenHidden(True)
+            widget.setSizePolicy(policy)
+            widget.setVisible(False)
+        self.cache = text(
+            "Whether the displayed plane is encoded, so that masks come at once; how "
+            "many planes are kept in memory, and how much of it they may take"
+        )

@@ -1,0 +1,277 @@
+"""What the worker does: models, sessions and embeddings; no Qt, no layers.
+
+Each method is a generator that yields what it is doing, in words, and returns the
+answer. Only the worker thread calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari_sam._layers_prompts import ObjectPrompts
+from napari_sam.embedding_cache import EmbeddingCache
+from napari_sam.predictor import Predictor
+from napari_sam.registry import cache_directory, get_spec, is_available, load_model
+from napari_sam.session import Session
+from napari_sam.types import Plane, Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Everything that makes a session: what SAM sees, and which SAM.
+
+    Parameters
+    ----------
+    image : array
+        Lazy or not; it is only read.
+    plane_axes : (int, int)
+        Axes of rows and columns, counted without colour.
+    rgb : bool
+    contrast_limits : (float, float), optional
+    model : str
+        Name, as `load_model` takes it.
+    """
+
+    image: Any
+    plane_axes: tuple[int, int]
+    rgb: bool
+    contrast_limits: tuple[float, float] | None
+    model: str
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Source):
+            return NotImplemented
+        # The same array, not an equal one: comparing volumes takes too long.
+        return self.image is other.image and self._choices == other._choices
+
+    def __hash__(self) -> int:
+        return hash((id(self.image), self._choices))
+
+    @property
+    def _choices(self) -> tuple[Any, ...]:
+        return self.plane_axes, self.rgb, self.contrast_limits, self.model
+
+
+@dataclass(frozen=True)
+class Request:
+    """One object in one plane that is to be segmented.
+
+    Parameters
+    ----------
+    source : Source
+    plane : int or tuple of int
+    object_id : int
+    prompts : ObjectPrompts
+    edition : int
+        Counts changes of the pixels, which `source` cannot tell.
+    """
+
+    source: Source
+    plane: Plane
+    object_id: int
+    prompts: ObjectPrompts
+    edition: int = 0
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """What the cache holds.
+
+    Parameters
+    ----------
+    planes : int
+        Embeddings in memory.
+    used, budget : int
+        Bytes in memory.
+    """
+
+    planes: int
+    used: int
+    budget: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A plane whose embedding is in the cache.
+
+    Parameters
+    ----------
+    source : Source
+    plane : int or tuple of int
+    cache : CacheReport
+    """
+
+    source: Source
+    plane: Plane
+    cache: CacheReport
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What came of a request.
+
+    Parameters
+    ----------
+    request : Request
+    prediction : Prediction
+    cache : CacheReport
+    """
+
+    request: Request
+    prediction: Prediction
+    cache: CacheReport
+
+
+class Engine:
+    """Models and sessions of one widget.
+
+    Parameters
+    ----------
+    load : callable
+        Makes a predictor of a model's name.
+    cache : EmbeddingCache, optional
+        In memory, and on disk in the user's cache directory, by default.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str], Predictor] = load_model,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        self._load = load
+        # On disk, embeddings are there again tomorrow, and in another viewer.
+        self.cache = cache or EmbeddingCache(cache_directory() / "embeddings")
+        self._predictors: dict[str, Predictor] = {}
+        self._session: tuple[Source, Session] | None = None
+
+    def prepare(self, model: str) -> Generator[str, None, None]:
+        """Download a model if needed, and load it.
+
+        Parameters
+        ----------
+        model : str
+
+        Yields
+        ------
+        str
+            What is being done.
+        """
+        if model in self._predictors:
+            return
+        if not is_available(get_spec(model)):
+            yield f"Downloading {model}, once"
+        else:
+            yield f"Loading {model}"
+        predictor = self._load(model)
+        # One at a time: a large model takes gigabytes.
+        self._predictors = {model: predictor}
+
+    def segment(self, request: Request) -> Generator[str, None, Answer]:
+        """Segment one object in one plane.
+
+        Parameters
+        ----------
+        request : Request
+
+        Yields
+        ------
+        str
+            What is being done.
+
+        Returns
+        -------
+        Answer
+        """
+        yield from self.prepare(request.source.model)
+        session = self._open(request.source)
+        yield f"Looking at {plane_text(request.plane)}"
+        prompts = request.prompts.to_prompts()
+        prediction = session.segment(prompts, request.plane)
+        return Answer(request, prediction, self.report())
+
+    def prefetch(
+        self, source: Source, planes: Sequence[Plane]
+    ) -> Generator[str | Encoded, None, None]:
+        """Encode planes that will be looked at soon, one a step.
+
+        Parameters
+        ----------
+        source : Source
+        planes : sequence of int or tuple of int
+            The most likely first.
+
+        Yields
+        ------
+        str or Encoded
+            What is being done, or a plane that is ready now.
+        """
+        yield from self.prepare(source.model)
+        for plane in self._open(source).embed_planes(planes):
+            yield Encoded(source, plane, self.report())
+
+    def report(self) -> CacheReport:
+        """Return what the cache holds in memory."""
+        host = self.cache.host
+        return CacheReport(len(host), host.nbytes, host.budget)
+
+    def _open(self, source: Source) -> Session:
+        """Session of a source; the last one is kept."""
+        if self._session is None or self._session[0] != source:
+            predictor = self._predictors[source.model]
+            session = Session(
+                source.image,
+                predictor,
+                source.plane_axes,
+                source.rgb,
+                source.contrast_limits,
+                self.cache,
+            )
+            self._session = source, session
+        return self._session[1]
+
+
+def plane_text(plane: Plane) -> str:
+    """Name a plane in words.
+
+    Examples
+    --------
+    >>> plane_text(3), plane_text((0, 7))
+    ('plane 3', 'plane 0, 7')
+    """
+    numbers = plane if isinstance(plane, tuple) else (plane,)
+    return "plane " + ", ".join(map(str, numbers))
+
+
+def neighbours(
+    index: Sequence[int], shape: Sequence[int], reach: int = 2
+) -> list[Plane]:
+    """Planes around one, the nearest first, along every sliced axis.
+
+    Parameters
+    ----------
+    index : sequence of int
+        Along each sliced axis.
+    shape : sequence of int
+        Number of planes along each of them.
+    reach : int
+        How far to go.
+
+    Examples
+    --------
+    >>> neighbours((0,), (5,))
+    [1, 2]
+    >>> neighbours((3, 1), (9, 2), reach=1)
+    [(4, 1), (2, 1), (3, 0)]
+    """
+    found: list[Plane] = []
+    for distance in range(1, reach + 1):
+        # The last axis first: in a time series of stacks one looks through a stack.
+        for axis in reversed(range(len(shape))):
+            for step in (distance, -distance):
+                at = index[axis] + step
+                if 0 <= at < shape[axis]:
+                    moved = (*index[:axis], at, *index[axis + 1 :])
+                    found.append(moved if len(shape) > 1 else at)
+    return found

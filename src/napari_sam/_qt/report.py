@@ -1,0 +1,27 @@
+"""Errors as napari notifications."""
+
+from __future__ import annotations
+
+from napari.utils.notifications import notification_manager, show_error
+
+# Said in a sentence by this package; anything else is a fault in it.
+EXPECTED = (ValueError, OSError, MemoryError)
+
+
+def report_error(error: Exception) -> str:
+    """Show an error; one that nobody expected with its traceback.
+
+    Parameters
+    ----------
+    error : Exception
+
+    Returns
+    -------
+    str
+        A sentence for the status line.
+    """
+    if isinstance(error, EXPECTED):
+        show_error(str(error))
+        return str(error)
+    notification_manager.receive_error(type(error), error, error.__traceback__)
+    return f"Something went wrong: {error}"

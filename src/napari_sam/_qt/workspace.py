@@ -1,0 +1,309 @@
+"""The layers of the widget: those it makes, finds again, shows masks in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils.transforms import Affine
+from numpy.typing import NDArray
+
+from napari_sam._layers import (
+    PromptLayers,
+    ViewPlane,
+    check_target,
+    make_points_layer,
+    make_shapes_layer,
+)
+from napari_sam._layers_features import object_features
+from napari_sam._layers_make import placement
+from napari_sam._layers_view import convert
+from napari_sam.types import Prediction
+
+ROLE = "napari-sam"
+"""Key in ``layer.metadata`` that says what a layer is for."""
+POINTS, SHAPES, PREVIEW = "points", "shapes", "preview"
+
+
+def layers_of(viewer: Any) -> list[Layer]:
+    """Layers of a viewer, themselves: not the proxies that a plugin is handed."""
+    return list(iter(viewer.layers))
+
+
+def is_in(viewer: Any, layer: Layer | None) -> bool:
+    """Whether a layer is in a viewer."""
+    return any(layer is other for other in layers_of(viewer))
+
+
+def images_of(viewer: Any) -> list[Image]:
+    """Images of a viewer, the topmost first."""
+    return [
+        layer
+        for layer in reversed(layers_of(viewer))
+        if isinstance(layer, Image) and not isinstance(layer, Labels)
+    ]
+
+
+def targets_of(
+    viewer: Any, image: Image | None, view: ViewPlane | None
+) -> list[Labels]:
+    """Labels layers that masks of an image can be written into.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer, optional
+    view : ViewPlane, optional
+
+    Returns
+    -------
+    list of Labels layer
+        The topmost first.
+    """
+    if image is None or view is None:
+        return []
+    return [
+        layer
+        for layer in reversed(layers_of(viewer))
+        if isinstance(layer, Labels)
+        and ROLE not in layer.metadata
+        and _fits(layer, image, view)
+    ]
+
+
+def _fits(layer: Labels, image: Image, view: ViewPlane) -> bool:
+    try:
+        check_target(layer, image, view)
+    except ValueError:
+        return False
+    return True
+
+
+def find_prompts(
+    viewer: Any, image: Image | None
+) -> tuple[Points | None, Shapes | None]:
+    """Find the prompt layers that were made for an image.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer, optional
+
+    Returns
+    -------
+    tuple of Points and Shapes layer, or None
+    """
+    if image is None:
+        return None, None
+    found: dict[str, Any] = {}
+    for layer in layers_of(viewer):
+        role = layer.metadata.get(ROLE)
+        if isinstance(role, tuple) and role[1] == str(image.unique_id):
+            found[role[0]] = layer
+    return found.get(POINTS), found.get(SHAPES)
+
+
+def make_prompts(viewer: Any, image: Image) -> tuple[Points, Shapes]:
+    """Find or make the prompt layers of an image; points are active, ready for a click.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer
+
+    Returns
+    -------
+    tuple of Points and Shapes layer
+    """
+    points, shapes = find_prompts(viewer, image)
+    if shapes is None:
+        shapes = make_shapes_layer(image, f"boxes: {image.name}")
+        shapes.metadata[ROLE] = (SHAPES, str(image.unique_id))
+        viewer.add_layer(shapes)
+    if points is None:
+        points = make_points_layer(image, f"points: {image.name}")
+        points.metadata[ROLE] = (POINTS, str(image.unique_id))
+        viewer.add_layer(points)
+    viewer.layers.selection.active = points
+    points.mode = "add"
+    return points, shapes
+
+
+def add_keeping_selection(viewer: Any, layer: Layer, below: Layer | None) -> None:
+    """Add a layer under another; what is active stays active.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    layer : Layer
+    below : Layer, optional
+        On top of all others if omitted or not in the viewer.
+    """
+    active = viewer.layers.selection.active
+    every = layers_of(viewer)
+    index = next((i for i, other in enumerate(every) if other is below), len(every))
+    viewer.layers.insert(index, layer)
+    if active is not None:
+        viewer.layers.selection.active = active
+
+
+def object_numbers(layers: PromptLayers) -> set[int]:
+    """Numbers of all objects that have prompts, in any plane."""
+    found: set[int] = set()
+    for layer in (layers.points, layers.shapes):
+        if layer is not None:
+            found.update(object_features(layer, len(layer.data))[0])
+    return found
+
+
+def remove_prompts(
+    layers: PromptLayers, image: Image, view: ViewPlane, object_id: int
+) -> None:
+    """Remove the prompts of an object in the displayed plane.
+
+    Parameters
+    ----------
+    layers : PromptLayers
+        Labels stay as they are.
+    image : Image layer
+    view : ViewPlane
+    object_id : int
+    """
+    for layer in (layers.points, layers.shapes):
+        if layer is None:
+            continue
+        numbers, _ = object_features(layer, len(layer.data))
+        here = {
+            i
+            for i, (number, coordinates) in enumerate(
+                zip(numbers, layer.data, strict=True)
+            )
+            if number == object_id and _is_in_plane(coordinates, layer, image, view)
+        }
+        if here:
+            # Assigning data would keep the features of the first ones.
+            layer.selected_data = here
+            layer.remove_selected()
+
+
+def _is_in_plane(
+    coordinates: NDArray[np.float64], layer: Layer, image: Image, view: ViewPlane
+) -> bool:
+    at = np.asarray(coordinates, dtype=np.float64).reshape(-1, layer.ndim)
+    there = convert(at, layer, image, view)[:, list(view.sliced_axes)]
+    return bool((np.rint(there) == view.index).all())
+
+
+class Preview:
+    """A Labels layer of one plane that shows a mask before it is accepted.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self.viewer = viewer
+        self.layer: Labels | None = None
+        self._drawn: tuple[Prediction, int, int] | None = None
+
+    def show(
+        self,
+        prediction: Prediction,
+        mask_index: int,
+        object_id: int,
+        image: Image,
+        view: ViewPlane,
+    ) -> None:
+        """Show one mask of a prediction where it is.
+
+        Parameters
+        ----------
+        prediction : Prediction
+        mask_index : int
+        object_id : int
+            Gives the colour, that of the label to be.
+        image : Image layer
+        view : ViewPlane
+            The plane of the prediction.
+        """
+        place = plane_placement(image, view)
+        drawn = (prediction, mask_index, object_id)
+        if self.layer is None or not is_in(self.viewer, self.layer):
+            data = plane_data(prediction.masks[mask_index], object_id, view)
+            self.layer = Labels(data, name="preview", opacity=0.6, **place)
+            self.layer.metadata[ROLE] = (PREVIEW, str(image.unique_id))
+            points, shapes = find_prompts(self.viewer, image)
+            add_keeping_selection(self.viewer, self.layer, shapes or points)
+        else:
+            _place(self.layer, place)
+            if drawn != self._drawn:
+                mask = prediction.masks[mask_index]
+                self.layer.data = plane_data(mask, object_id, view)
+        self._drawn = drawn
+        if not self.layer.visible:
+            self.layer.visible = True
+
+    def hide(self) -> None:
+        """Hide the mask."""
+        if self.layer is not None and self.layer.visible:
+            self.layer.visible = False
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        if self.layer is not None and is_in(self.viewer, self.layer):
+            self.viewer.layers.remove(self.layer)
+        self.layer = None
+
+
+def plane_data(
+    mask: NDArray[np.bool_], object_id: int, view: ViewPlane
+) -> NDArray[np.int32]:
+    """Labels with the axes of the image, one voxel thick along those not shown.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (H, W), bool
+    object_id : int
+    view : ViewPlane
+
+    Returns
+    -------
+    ndarray, int32
+    """
+    rows, columns = view.plane_axes
+    pixels = mask.T if rows > columns else mask
+    data = np.where(pixels, np.int32(object_id), np.int32(0))
+    return np.expand_dims(data, view.sliced_axes)
+
+
+def plane_placement(image: Image, view: ViewPlane) -> dict[str, Any]:
+    """Keywords that put a layer of one plane where that plane is in an image.
+
+    Parameters
+    ----------
+    image : Image layer
+    view : ViewPlane
+
+    Returns
+    -------
+    dict
+    """
+    place = placement(image)
+    own = Affine(
+        **{name: place[name] for name in ("scale", "translate", "rotate", "shear")}
+    )
+    first = np.zeros(image.ndim)
+    first[list(view.sliced_axes)] = view.index
+    return {**place, "translate": own(first)}
+
+
+def _place(layer: Labels, place: dict[str, Any]) -> None:
+    """Move a layer, touching only what differs: each change redraws."""
+    for name, value in place.items():
+        current = getattr(layer, name)
+        if name == "affine":
+            current = current.affine_matrix
+        if not np.array_equal(np.asarray(current), np.asarray(value)):
+            setattr(layer, name, value)
