@@ -37,7 +37,7 @@ from napari_sam._layers_target import (
     next_free_label,
     widen_labels,
 )
-from napari_sam._layers_view import ViewPlane, image_shape, plane_name, view_plane
+from napari_sam._layers_view import ViewPlane, image_shape, view_plane
 from napari_sam.session import Session
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def segment_layers(
         check_label(target, number)
     session = _session(image_layer, view, predictor)
     if whole_stack:
-        planes = _through_stack(session, view, seeds, _stack(image_layer, view))
+        planes = _through_stack(session, view, seeds)
     else:
         planes = _in_plane(session, view, seeds, options)
     if target is None:
@@ -266,12 +266,13 @@ def _in_plane(
 
 
 def _through_stack(
-    session: Session, view: ViewPlane, seeds: _Seeds, stack: list[tuple[int, ...]]
+    session: Session, view: ViewPlane, seeds: _Seeds
 ) -> list[tuple[Plane, NDArray[Any]]]:
     """Label images of all planes of a stack."""
     prompts = {
         number: {plane: seed.to_prompts() for plane, seed in planes.items()}
         for number, planes in seeds.items()
     }
-    volume = session.segment_objects(prompts, along=len(view.index) - 1)
-    return [(plane_name(index), view.read(volume, index)) for index in stack]
+    found = session.propagate_objects(prompts, along=len(view.index) - 1)
+    dtype = np.min_scalar_type(max(seeds))  # a whole stack of them is kept
+    return [(plane, labels.astype(dtype)) for plane, labels in found]

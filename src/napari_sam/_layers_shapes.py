@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.draw import polygon
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,15 +63,32 @@ def fill(vertices: NDArray[np.float64], plane_size: tuple[int, int]) -> NDArray[
            [0, 1, 1, 0],
            [0, 0, 0, 0]])
     """
-    mask = np.zeros(plane_size, dtype=bool)
-    rows, columns = vertices.T
-    within = polygon(rows, columns, plane_size)  # type: ignore[no-untyped-call]
-    mask[within] = True
+    mask = _inside(vertices, plane_size)
     centre = np.rint(vertices.mean(axis=0)).astype(np.int64)
     is_small = (np.ptp(vertices, axis=0) <= 1).any()
     if is_small and not mask.any() and ((centre >= 0) & (centre < plane_size)).all():
         mask[tuple(centre)] = True
     return mask
+
+
+def _inside(
+    vertices: NDArray[np.float64], plane_size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Pixels with an odd number of edges to the left of their centres.
+
+    All rows at once: `skimage.draw.polygon` takes a second for a large ellipse, and
+    this runs whenever a shape is dragged.
+    """
+    rows = np.arange(plane_size[0])[:, None]  # (H, 1), against N edges
+    (start_row, start), (end_row, end) = vertices.T, np.roll(vertices, -1, axis=0).T
+    is_crossed = (start_row <= rows) != (end_row <= rows)  # never if horizontal
+    row, edge = np.nonzero(is_crossed)
+    part = (row - start_row[edge]) / (end_row[edge] - start_row[edge])
+    column = np.ceil(start[edge] + part * (end[edge] - start[edge]))
+    crossings = np.zeros((plane_size[0], plane_size[1] + 1), dtype=np.int32)
+    first = np.clip(column, 0, plane_size[1]).astype(np.int64)
+    np.add.at(crossings, (row, first), 1)
+    return np.asarray(np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1)
 
 
 def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
