@@ -1,65 +1,37 @@
 """Morphology on label arrays: masks made tidy, in physical units.
 
-Each function returns a new array of the shape and dtype of its first argument, and
-raises ValueError if an argument is wrong. These arguments mean the same everywhere:
-
-labels : ndarray of shape (..., row, column), bool or integer
-    A mask or a label image of one axis or more. Each id but 0 is a label, negative
-    ids too. All axes are space: give a time series one time point after the other.
-spacing : sequence of float, optional
-    Size of a pixel along each axis, in µm, mm or any unit; 1 by default. The size of
-    an object is its number of pixels times the product of the spacing.
-radius : float
-    Euclidean distance in the unit of the spacing between pixel centres. One shorter
-    than the spacing of an axis does nothing along it.
-only : int or iterable of int, optional
-    Ids to work on; the others stay as they are. All ids by default.
-drop_vanished : bool, optional
-    A label of which nothing would be left stays whole, unless this is True.
+All axes of an array are space (give a time series one time point after the other),
+each id but 0 is a label, negative ids too, and a mask is a label image of one label.
+Each function returns a new array; with `only`, it leaves the other ids as they are.
 
 Each label is worked on by itself. It **grows into background only**, never over
 another label (but see `smooth`); the nearest label gets a pixel, of equally near ones
 the lowest id. The **border of the image** is no edge of an object: nothing is eroded
 from there. Parts are connected through faces, edges and corners (8 neighbours in 2D,
 26 in 3D), holes through faces only (4 and 6).
+
+Distances are between pixel centres, so a radius shorter than the spacing of an axis
+does nothing along it. A spacing below 1e-80 or above 1e80 (of n > 3 axes, beyond the
+power 240 // n) is refused: distances or sizes could come out as 0 or infinite.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from numbers import Integral, Real
-from operator import index
-from typing import Any, TypeAlias
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
+from numpy.typing import ArrayLike
 
-_Labels: TypeAlias = NDArray[Any]
-_Mask: TypeAlias = NDArray[np.bool_]
-_Spacing: TypeAlias = Sequence[float] | None
-_Only: TypeAlias = int | Iterable[int] | None
-_Box: TypeAlias = tuple[slice, ...]
-# From a label's mask in a box to how strongly it wants each pixel there. Its own it
-# keeps from 1 on; the rest and the background go to the strongest above 0, if any.
-_Wish: TypeAlias = Callable[[_Mask, _Box], NDArray[Any]]
-
-# Rounding must decide neither what lies at just the radius, or is of just the size,
-# nor a tie (the strengths compared there are in single precision).
-_EXCESS = 1 + 1e-9
-_EXCESS_TIE = 1 + 1e-6
+from napari_sam import _label_regions as lr
+from napari_sam._label_regions import LabelRegions, Labels, Only, Spacing
 
 
 def fill_holes(
-    labels: _Labels,
+    labels: Labels,
     max_size: float | None = None,
     *,
     axis: int | None = None,
-    spacing: _Spacing = None,
-    only: _Only = None,
-) -> _Labels:
+    spacing: Spacing = None,
+    only: Only = None,
+) -> Labels:
     """Fill the background that a label encloses; other labels in it stay.
 
     A bay open to the image border is no hole. Of several labels around a pixel, the
@@ -67,183 +39,324 @@ def fill_holes(
 
     Parameters
     ----------
+    labels : ndarray of shape (..., row, column), bool or integer
     max_size : float, optional
         Largest hole to fill, what lies in it included: a volume, or an area in 2D
-        and with `axis`. All holes by default.
+        and with `axis`, in the unit of the spacing. All holes by default.
     axis : int, optional
         Fill each plane across this axis by itself, so also a tube along the axis. By
         default a hole is closed on all sides.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
 
     Examples
     --------
     >>> fill_holes(np.array([[3, 3, 3], [3, 0, 3], [3, 3, 3]]))[1].tolist()
     [3, 3, 3]
     """
-    job = _Job.read(labels, spacing, only)
-    ndim, pixel = job.labels.ndim, math.prod(job.spacing)
-    if axis is not None:
-        if not (isinstance(axis, Integral) and -ndim <= axis < ndim):
-            raise ValueError(f"axis must be one of {ndim} axes, got {axis!r}.")
-        pixel /= job.spacing[axis]
-    size = math.inf if max_size is None else _positive("max_size", max_size)
-    limit = size / pixel * _EXCESS
-
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        if axis is None:
-            return _hole_strength(mask, limit)
-        planes = np.moveaxis(mask, axis, 0)
-        return np.stack([_hole_strength(p, limit) for p in planes], axis)
-
-    return _apply(job, wish)
+    regions = LabelRegions.read(labels, spacing, only)
+    pixel = regions.pixel_size(axis)
+    most = np.inf if max_size is None else lr.check_positive("max_size", max_size)
+    limit = most / pixel * lr.EXCESS
+    return regions.apply(lambda mask, _: lr.hole_strength(mask, limit, axis))
 
 
 def remove_small_objects(
-    labels: _Labels,
+    labels: Labels,
     min_size: float,
     *,
     whole_objects: bool = False,
-    spacing: _Spacing = None,
-    only: _Only = None,
-) -> _Labels:
+    spacing: Spacing = None,
+    only: Only = None,
+) -> Labels:
     """Remove parts smaller than a size, and with them labels of small parts only.
 
     Parameters
     ----------
+    labels : ndarray of shape (..., row, column), bool or integer
     min_size : float
-        Smallest part to keep: an area in 2D, a volume in 3D.
+        Smallest part to keep, in the unit of the spacing: an area in 2D, a volume in
+        3D, the number of its pixels times the product of the spacing.
     whole_objects : bool, optional
         Compare all parts of a label together, and keep all or none of them.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
+
+    Examples
+    --------
+    >>> remove_small_objects(np.array([4, 0, 4, 4, 0, 9]), 3, spacing=[1.5]).tolist()
+    [0, 0, 4, 4, 0, 0]
     """
-    job = _Job.read(labels, spacing, only)
-    pixels = _positive("min_size", min_size) / math.prod(job.spacing)
-
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        parts = mask.astype(np.intp) if whole_objects else _parts(mask)
-        sizes = np.bincount(parts[mask])
-        return np.asarray(sizes[parts] * _EXCESS >= pixels)
-
-    return _apply(job, wish, drop=True)
+    regions = LabelRegions.read(labels, spacing, only)
+    least = lr.check_positive("min_size", min_size) / regions.pixel_size()
+    return regions.apply(
+        lambda mask, _: lr.part_sizes(mask, whole_objects) * lr.EXCESS >= least,
+        drop=True,
+    )
 
 
-def keep_largest(labels: _Labels, count: int = 1, *, only: _Only = None) -> _Labels:
+def keep_largest(labels: Labels, count: int = 1, *, only: Only = None) -> Labels:
     """Keep the largest connected parts of each label.
 
     Parameters
     ----------
+    labels : ndarray of shape (..., row, column), bool or integer
     count : int, optional
         Number of parts to keep; of equally large ones, those that come first.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, or an id of `only` is not in `labels`.
+
+    Examples
+    --------
+    >>> keep_largest(np.array([4, 0, 4, 4, 0, 9])).tolist()
+    [0, 0, 4, 4, 0, 9]
     """
-    job = _Job.read(labels, None, only)
-    if _positive("count", count) % 1:
-        raise ValueError(f"count must be a whole number, got {count!r}.")
-
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        parts = _parts(mask)
-        order = np.argsort(-np.bincount(parts.ravel())[1:], kind="stable") + 1
-        return np.isin(parts, order[: int(count)])
-
-    return _apply(job, wish)
+    regions = LabelRegions.read(labels, None, only)
+    most = lr.check_count(count)
+    return regions.apply(lambda mask, _: lr.largest_parts(mask, most))
 
 
-def keep_at(labels: _Labels, points: ArrayLike, *, only: _Only = None) -> _Labels:
+def keep_at(labels: Labels, points: ArrayLike, *, only: Only = None) -> Labels:
     """Keep the connected parts that points lie on, such as the prompted ones.
 
     A label that no point lies on stays whole.
 
     Parameters
     ----------
+    labels : ndarray of shape (..., row, column), bool or integer
     points : array_like of shape (N, labels.ndim)
         In pixels of the array, centres at integers; all within the image.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, or an id of `only` is not in `labels`.
 
     Examples
     --------
     >>> keep_at(np.array([True, False, True, True]), [[2.4]]).tolist()
     [False, False, True, True]
     """
-    job = _Job.read(labels, None, only)
-    touched = np.zeros(job.labels.shape, dtype=bool)
-    touched[tuple(_check_points(points, touched.shape).T)] = True
+    regions = LabelRegions.read(labels, None, only)
+    touched = np.zeros(regions.labels.shape, dtype=bool)
+    touched[tuple(lr.check_points(points, touched.shape).T)] = True
+    return regions.apply(lambda mask, box: lr.touched_parts(mask, touched[box]))
 
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        parts = _parts(mask)
-        return mask & np.isin(parts, parts[touched[box]])
 
-    return _apply(job, wish)
+def split_components(labels: Labels, *, only: Only = None) -> Labels:
+    """Make the disconnected parts of a label labels of their own.
+
+    The largest part keeps the id, of equally large ones the first. The others get the
+    ids after the highest one of the image (at least 1): in order of their old ids,
+    and of one label the larger part first.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (..., row, column), bool or integer
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id of `only` is not in `labels`, or a new id
+        does not fit the dtype (in bool none does).
+
+    Examples
+    --------
+    >>> split_components(np.array([3, 0, 3, 3, 0, 7, 0, 3])).tolist()
+    [8, 0, 3, 3, 0, 7, 0, 9]
+    """
+    return LabelRegions.read(labels, None, only).split()
 
 
 def erode(
-    labels: _Labels,
+    labels: Labels,
     radius: float,
     *,
     drop_vanished: bool = False,
-    spacing: _Spacing = None,
-    only: _Only = None,
-) -> _Labels:
-    """Take a margin off each label, also where it meets another one."""
-    job = _Job.read(labels, spacing, only)
-    far = _positive("radius", radius) * _EXCESS
-    return _apply(job, lambda mask, _: job.distance(~mask) > far, drop_vanished)
+    spacing: Spacing = None,
+    only: Only = None,
+) -> Labels:
+    """Take a margin off each label, also where it meets another one.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (..., row, column), bool or integer
+    radius : float
+        Width of the margin, in the unit of the spacing.
+    drop_vanished : bool, optional
+        Let a label go of which nothing is left, which else stays whole.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
+
+    Examples
+    --------
+    >>> erode(np.array([0, 5, 5, 5, 0, 6]), 1).tolist()
+    [0, 0, 5, 0, 0, 6]
+    """
+    regions = LabelRegions.read(labels, spacing, only)
+    far = lr.check_radius(radius)
+    return regions.apply(lambda mask, _: regions.eroded(mask, far), drop_vanished)
 
 
 def dilate(
-    labels: _Labels, radius: float, *, spacing: _Spacing = None, only: _Only = None
-) -> _Labels:
+    labels: Labels, radius: float, *, spacing: Spacing = None, only: Only = None
+) -> Labels:
     """Put a margin of background pixels around each label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (..., row, column), bool or integer
+    radius : float
+        Width of the margin, in the unit of the spacing.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
 
     Examples
     --------
     >>> dilate(np.array([7, 0, 0, 0, 9]), 4, spacing=[2]).tolist()
     [7, 7, 7, 9, 9]
     """
-    job = _Job.read(labels, spacing, only)
-    far = _positive("radius", radius) * _EXCESS
-
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        distance = job.distance(mask)
-        return (distance <= far) / (1 + distance / far)
-
-    return _apply(job, wish, reach=far)
+    regions = LabelRegions.read(labels, spacing, only)
+    far = lr.check_radius(radius)
+    return regions.apply(lambda mask, _: regions.dilated(mask, far), reach=far)
 
 
 def opening(
-    labels: _Labels,
+    labels: Labels,
     radius: float,
     *,
     drop_vanished: bool = False,
-    spacing: _Spacing = None,
-    only: _Only = None,
-) -> _Labels:
-    """Remove what is thinner than a ball: spurs, bridges and specks."""
-    job = _Job.read(labels, spacing, only)
-    far = _positive("radius", radius) * _EXCESS
+    spacing: Spacing = None,
+    only: Only = None,
+) -> Labels:
+    """Remove what is thinner than a ball: spurs, bridges and specks.
 
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        return job.distance(job.distance(~mask) > far) <= far
+    Parameters
+    ----------
+    labels : ndarray of shape (..., row, column), bool or integer
+    radius : float
+        Radius of the ball, in the unit of the spacing.
+    drop_vanished : bool, optional
+        Let a label go of which nothing is left, which else stays whole.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
 
-    return _apply(job, wish, drop_vanished)
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
+
+    Examples
+    --------
+    >>> labels = np.zeros((5, 9), int)
+    >>> labels[1:4, 1:4] = labels[2, 4:8] = 6
+    >>> opening(labels, 1.5)[2].tolist()
+    [0, 6, 6, 6, 0, 0, 0, 0, 0]
+    """
+    regions = LabelRegions.read(labels, spacing, only)
+    far = lr.check_radius(radius)
+    return regions.apply(lambda mask, _: regions.opened(mask, far), drop_vanished)
 
 
 def closing(
-    labels: _Labels, radius: float, *, spacing: _Spacing = None, only: _Only = None
-) -> _Labels:
-    """Fill what no ball fits in, in the bounding box of a label: cracks, bays, gaps."""
-    job = _Job.read(labels, spacing, only)
-    far = _positive("radius", radius) * _EXCESS
+    labels: Labels, radius: float, *, spacing: Spacing = None, only: Only = None
+) -> Labels:
+    """Fill what no ball fits in, in the bounding box of a label: cracks, bays, gaps.
 
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        distance = job.distance(mask)
-        closed = job.distance(distance > far) > far
-        # What is near the image border must not stick to it.
-        inside = np.zeros_like(mask)
-        inside[ndimage.find_objects(mask.astype(np.uint8))[0]] = True
-        return (closed & inside) / (1 + distance / far)
+    Parameters
+    ----------
+    labels : ndarray of shape (..., row, column), bool or integer
+    radius : float
+        Radius of the ball, in the unit of the spacing.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
 
-    return _apply(job, wish, reach=far)
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
+
+    Examples
+    --------
+    >>> closing(np.array([0, 2, 0, 2, 0, 0, 0, 2]), 1).tolist()
+    [0, 2, 2, 2, 0, 0, 0, 2]
+    """
+    regions = LabelRegions.read(labels, spacing, only)
+    far = lr.check_radius(radius)
+    return regions.apply(lambda mask, _: regions.closed(mask, far), reach=far)
 
 
 def smooth(
-    labels: _Labels, sigma: float, *, spacing: _Spacing = None, only: _Only = None
-) -> _Labels:
+    labels: Labels, sigma: float, *, spacing: Spacing = None, only: Only = None
+) -> Labels:
     """Round off each label and keep its size.
 
     Its mask is blurred, and the brightest pixels, as many as before, are the new one.
@@ -251,150 +364,29 @@ def smooth(
 
     Parameters
     ----------
+    labels : ndarray of shape (..., row, column), bool or integer
     sigma : float
-        Standard deviation of the Gaussian.
+        Standard deviation of the Gaussian, in the unit of the spacing.
+    spacing : sequence of float, optional
+        Size of a pixel along each axis, in µm, mm or any unit; 1 by default.
+    only : int or iterable of int, default all ids
+
+    Returns
+    -------
+    ndarray of the shape and dtype of `labels`
+
+    Raises
+    ------
+    ValueError
+        If an argument is not as above, an id is unknown, or a spacing beyond 1e±80.
+
+    Examples
+    --------
+    >>> smooth(np.array([[0, 0, 2, 0, 0], [2, 2, 2, 2, 2]]), 2).tolist()
+    [[0, 0, 2, 0, 0], [2, 2, 2, 2, 2]]
     """
-    job = _Job.read(labels, spacing, only)
-    width = _positive("sigma", sigma)
-    # A wider one than the image is as good as flat, and slow.
-    blur = np.minimum(np.divide(width, job.spacing), job.labels.shape)
-
-    def wish(mask: _Mask, box: _Box) -> NDArray[Any]:
-        indicator = mask.astype(np.float32)
-        bright = ndimage.gaussian_filter(indicator, blur, mode="nearest", truncate=4)
-        free = mask | (job.labels[box] == 0)
-        size = np.count_nonzero(mask)
-        # Thresholds that keep the size: of pixels to have for sure, and of all.
-        least = np.partition(bright[free], -size)[-size]
-        fair = np.partition(bright, -size, axis=None)[-size]
-        wanted = bright * _EXCESS_TIE >= np.where(free, least, fair)
-        return np.where(wanted, bright / fair, 0)
-
-    return _apply(job, wish, reach=4 * width)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Checked arguments: the array, its labels with their boxes, the spacing."""
-
-    labels: _Labels
-    objects: list[tuple[int, _Box]]
-    spacing: tuple[float, ...]
-
-    @classmethod
-    def read(cls, labels: _Labels, spacing: _Spacing, only: _Only) -> _Job:
-        labels = np.asarray(labels)
-        if labels.dtype.kind not in "bui":
-            raise ValueError(f"labels must be bool or integer, got {labels.dtype}.")
-        if labels.ndim == 0 or labels.size == 0:
-            raise ValueError(f"labels must have axes and pixels, got {labels.shape}.")
-        widths = _check_spacing(spacing, labels.ndim)
-        return cls(labels, _select(_find_objects(labels), only), widths)
-
-    def distance(self, mask: _Mask) -> NDArray[np.float64]:
-        """Distance of each pixel to the nearest one of the mask."""
-        if not mask.any():
-            return np.full(mask.shape, np.inf)
-        return np.asarray(ndimage.distance_transform_edt(~mask, self.spacing))
-
-    def around(self, reach: float) -> list[tuple[int, _Box]]:
-        """Objects in boxes that show what is within reach, and a pixel more."""
-        more = 1 + np.minimum(np.divide(reach, self.spacing), self.labels.shape)
-
-        def widen(box: _Box) -> _Box:
-            sides = zip(box, more.astype(int), strict=True)
-            return tuple(slice(max(0, s.start - p), s.stop + p) for s, p in sides)
-
-        return [(label, widen(box)) for label, box in self.objects]
-
-
-def _apply(job: _Job, wish: _Wish, drop: bool = False, reach: float = 0) -> _Labels:
-    """Let each label keep, give up and claim pixels, as far as it reaches."""
-    labels, result = job.labels, job.labels.copy()
-    claims = np.zeros(labels.shape, labels.dtype)
-    strongest = np.zeros(labels.shape, np.float32)
-    objects = job.around(reach)
-    for label, box in objects:
-        mask = labels[box] == label
-        strength = wish(mask, box)
-        result[box][mask & (strength < 1)] = 0
-        # In order of ids, so that of equal ones the lowest id is first and stays.
-        wins = strength > strongest[box] * _EXCESS_TIE
-        claims[box][wins] = label
-        strongest[box][wins] = strength[wins]
-    np.copyto(result, claims, where=result == 0)
-    # To bring a label back can take the last pixels of one that had moved there.
-    while not drop:
-        lost = [(x, box) for x, box in objects if not (result[box] == x).any()]
-        for label, box in lost:
-            result[box][labels[box] == label] = label
-        drop = not lost
-    return result
-
-
-def _parts(mask: _Mask) -> NDArray[Any]:
-    """Return the connected parts of a mask, numbered from 1."""
-    return ndimage.label(mask, np.ones((3,) * mask.ndim))[0]
-
-
-def _hole_strength(mask: _Mask, limit: float) -> NDArray[np.float64]:
-    """1 on the mask, less in larger holes, 0 outside and in holes over the limit."""
-    # An axis of one pixel cannot close a hole: the image is what the others span.
-    around = np.pad(~np.atleast_1d(mask.squeeze()), 1, constant_values=True)
-    regions, _ = ndimage.label(around)
-    sizes = np.bincount(regions.ravel())
-    strength = np.where(sizes <= limit, 1 / np.maximum(sizes, 1), 0)
-    # The padding is one region, and of a line it is both ends.
-    strength[[0, *regions.flat[[0, -1]]]] = 1, 0, 0
-    inner = regions[(slice(1, -1),) * regions.ndim]
-    return strength[inner].reshape(mask.shape)
-
-
-def _find_objects(labels: _Labels) -> list[tuple[int, _Box]]:
-    """Ids in ascending order, each with its bounding box."""
-    # A list with a place for every id up to the highest, unless that would be long.
-    if labels.min() >= 0 and labels.max() < 1 << 16:
-        boxes = ndimage.find_objects(labels.astype(np.int32))
-        return [(x, box) for x, box in enumerate(boxes, 1) if box is not None]
-    ids, places = np.unique(labels, return_inverse=True)
-    boxes = ndimage.find_objects(places.reshape(labels.shape) + 1)
-    return [(x, box) for x, box in zip(ids.tolist(), boxes, strict=True) if x != 0]
-
-
-def _select(objects: list[tuple[int, _Box]], only: _Only) -> list[tuple[int, _Box]]:
-    if only is None:
-        return objects
-    try:
-        wanted = set(map(index, only if isinstance(only, Iterable) else (only,)))
-    except TypeError:
-        raise ValueError(f"only must be one or more ids, got {only!r}.") from None
-    if unknown := wanted.difference(x for x, _ in objects):
-        raise ValueError(f"only must name ids in labels, got {min(unknown)}.")
-    return [(x, box) for x, box in objects if x in wanted]
-
-
-def _positive(name: str, value: float) -> float:
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    if not (real and 0 < value < math.inf):
-        raise ValueError(f"{name} must be a positive number, got {value!r}.")
-    return float(value)
-
-
-def _check_spacing(spacing: _Spacing, ndim: int) -> tuple[float, ...]:
-    widths = (1.0,) * ndim if spacing is None else spacing
-    if np.shape(widths) != (ndim,):
-        raise ValueError(f"spacing must be {ndim} numbers, got {spacing!r}.")
-    return tuple(_positive("spacing", width) for width in widths)
-
-
-def _check_points(points: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """(N, ndim) indices of the pixels that points lie in."""
-    numbers = np.asarray(points)
-    if numbers.size == 0:
-        return np.zeros((0, len(shape)), np.intp)
-    if numbers.dtype.kind not in "iuf" or numbers.shape[1:] != (len(shape),):
-        raise ValueError(f"points must have shape (N, {len(shape)}), got {points!r}.")
-    pixels = np.floor(numbers + 0.5)
-    if not ((pixels >= 0) & (pixels < shape)).all():
-        raise ValueError(f"points must be in the image {shape}, got {points!r}.")
-    return pixels.astype(np.intp)
+    regions = LabelRegions.read(labels, spacing, only)
+    width = lr.check_positive("sigma", sigma)
+    return regions.apply(
+        lambda mask, box: regions.blurred(mask, box, width), reach=4 * width
+    )

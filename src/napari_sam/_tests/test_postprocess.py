@@ -41,7 +41,11 @@ REMOVING = {"remove_small_objects", "whole_objects"}
 IDEMPOTENT = set(ALL) - {"erode", "dilate", "smooth"}
 WITH_SPACING = {*LENGTH, pp.fill_holes, pp.remove_small_objects}
 
+WITH_NEW_IDS = {"split_components": pp.split_components}
+EVERY = {**ALL, **WITH_NEW_IDS}
+
 each = pytest.mark.parametrize("name", ALL)
+every = pytest.mark.parametrize("name", EVERY)
 few = settings(max_examples=25, deadline=None)
 
 
@@ -211,6 +215,20 @@ def test_anisotropic_ball_by_brute_force(
         expected &= bounding_box(mask)
     result = getattr(pp, name)(mask, radius, spacing=spacing)
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("name", ["erode", "dilate", "opening", "closing"])
+@pytest.mark.parametrize("factor", [1e-80, 1e80])
+@few
+@given(mask=arrays(bool, st.tuples(*[st.integers(1, 6)] * 3)))
+def test_distances_hold_at_the_limits_of_spacing(
+    name: str, factor: float, mask: NDArray[Any]
+) -> None:
+    """Neither 0 nor infinite: the same as with ordinary numbers."""
+    np.testing.assert_array_equal(
+        getattr(pp, name)(mask, 2.4 * factor, spacing=[factor] * 3),
+        getattr(pp, name)(mask, 2.4),
+    )
 
 
 @few
@@ -430,6 +448,70 @@ def test_smooth_brings_every_label_back() -> None:
     assert ids_of(pp.smooth(labels, 30)) == {1, 2}
 
 
+# Parts that become labels
+
+
+@few
+@given(labels=label_images(), data=st.data())
+def test_split_components(labels: NDArray[Any], data: st.DataObject) -> None:
+    """Each part has an id of its own, the largest the old one, the others new ones."""
+    ids = sorted(ids_of(labels))
+    only = data.draw(st.lists(st.sampled_from(ids), unique=True)) if ids else []
+    before = labels.copy()
+    result = pp.split_components(labels, only=only)
+    np.testing.assert_array_equal(labels, before)
+    assert result.dtype == labels.dtype
+    assert not np.shares_memory(result, labels)
+    expected = []
+    for label in ids:
+        parts, count = ndimage.label(labels == label, np.ones((3,) * labels.ndim))
+        masks = [parts == part for part in range(1, count + 1)]
+        masks.sort(key=np.count_nonzero, reverse=True)
+        if label not in only:
+            np.testing.assert_array_equal(result == label, labels == label)
+            continue
+        np.testing.assert_array_equal(result == label, masks[0])
+        expected += masks[1:]
+    first = max([0, *ids]) + 1
+    for new, mask in enumerate(expected, first):
+        np.testing.assert_array_equal(result == new, mask)
+    assert ids_of(result) == {*ids, *range(first, first + len(expected))}
+
+
+@few
+@given(labels=label_images())
+def test_split_components_can_be_undone(labels: NDArray[Any]) -> None:
+    """Nothing is left to split the second time; the largest parts are as before."""
+    once = pp.split_components(labels)
+    np.testing.assert_array_equal(pp.split_components(once), once)
+    kept = np.where(np.isin(once, [0, *ids_of(labels)]), once, 0)
+    np.testing.assert_array_equal(kept, pp.keep_largest(labels))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "uint64", ">u2"])
+def test_split_components_needs_room_for_ids(dtype: str) -> None:
+    """The highest id of the dtype can be given, and the next one is refused."""
+    most = int(np.iinfo(dtype).max)
+    labels = np.array([1, 0, 1, 0, 1, 0, most - 2], dtype)
+    expected = [1, 0, most - 1, 0, most, 0, most - 2]
+    labels.setflags(write=False)
+    result = pp.split_components(labels)
+    assert result.tolist() == expected
+    assert result.dtype == labels.dtype
+    labels = np.where(labels > 1, most - 1, labels).astype(dtype)
+    with pytest.raises(ValueError, match=rf"^labels must .* up to {most + 1}, got "):
+        pp.split_components(labels)
+
+
+def test_split_components_of_bool_and_negative_ids() -> None:
+    """A mask has no second id; below 0 the first new id is 1, never background."""
+    whole = np.array([True, True, False])
+    np.testing.assert_array_equal(pp.split_components(whole), whole)
+    with pytest.raises(ValueError, match=r"^labels must .* up to 2, got bool\.$"):
+        pp.split_components(np.array([True, False, True]))
+    assert pp.split_components(np.array([-3, 0, -3])).tolist() == [-3, 0, 1]
+
+
 # Kinds of arrays
 
 
@@ -500,7 +582,7 @@ def test_radius_beyond_the_image(function: Any) -> None:
 # Bad input
 
 
-@each
+@every
 @pytest.mark.parametrize(
     "labels",
     [
@@ -518,7 +600,7 @@ def test_radius_beyond_the_image(function: Any) -> None:
 def test_bad_labels(name: str, labels: Any) -> None:
     """Not an integer image, or no image: said so, in one sentence."""
     with pytest.raises(ValueError, match=r"^labels must [^.]*\.$"):
-        ALL[name](labels)
+        EVERY[name](labels)
 
 
 @pytest.mark.parametrize("function", WITH_SPACING, ids=lambda f: f.__name__)
@@ -537,13 +619,30 @@ def test_bad_labels(name: str, labels: Any) -> None:
         (1, None),
         (1, True),
         (1, 2j),
+        [[1], [1, 2]],
+        (1, 10**400),
     ],
-    ids=repr,
+    ids=lambda spacing: repr(spacing)[:20],
 )
 def test_bad_spacing(function: Any, spacing: Any) -> None:
     """Spacing is one positive number for each axis."""
     with pytest.raises(ValueError, match=r"^spacing must be "):
         function(np.ones((3, 3), int), 1, spacing=spacing)
+
+
+@pytest.mark.parametrize("function", WITH_SPACING, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("ndim", [1, 3, 6])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_extreme_spacing(function: Any, ndim: int, sign: int) -> None:
+    """Numbers that distances and sizes would not fit a float with."""
+    power = sign * (40 if ndim == 6 else 80)
+    labels = np.ones((3,) * ndim, int)
+    function(labels, 1, spacing=[10.0**power] * ndim)
+    too_far = [1.0] * (ndim - 1) + [10.0 ** (power + sign)]
+    with pytest.raises(
+        ValueError, match=r"^spacing must be from 1e-[48]0 to 1e\+[48]0"
+    ):
+        function(labels, 1, spacing=too_far)
 
 
 @pytest.mark.parametrize(
@@ -555,7 +654,11 @@ def test_bad_spacing(function: Any, spacing: Any) -> None:
         (pp.keep_largest, "count"),
     ],
 )
-@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf, "3", True, 1j, [2]], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, np.nan, np.inf, "3", True, 1j, [2], 10**400],
+    ids=lambda value: repr(value)[:5],
+)
 def test_bad_amount(function: Any, argument: str, value: Any) -> None:
     """Radii, sizes and counts are positive, finite, real numbers."""
     with pytest.raises(ValueError, match=rf"^{argument} must be a positive number, "):
@@ -568,12 +671,12 @@ def test_count_is_whole() -> None:
         pp.keep_largest(np.ones((3, 3), int), 1.5)
 
 
-@each
+@every
 @pytest.mark.parametrize("only", [0, 2, [1, 7], 300, -1, 1.0, "1", [None]], ids=repr)
 def test_bad_only(name: str, only: Any) -> None:
     """Ids that are not in the image, or no ids."""
     with pytest.raises(ValueError, match=r"^only must "):
-        ALL[name](np.ones((3, 3), np.uint8), only=only)
+        EVERY[name](np.ones((3, 3), np.uint8), only=only)
 
 
 @pytest.mark.parametrize("axis", [2, -3, 1.0, "0", (0,)], ids=repr)
@@ -595,6 +698,7 @@ def test_bad_axis(axis: Any) -> None:
         [["a", "b"]],
         3,
         [[1j, 0]],
+        [[1], [1, 1]],
     ],
     ids=repr,
 )
