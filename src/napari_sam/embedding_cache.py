@@ -8,10 +8,10 @@ disk are in half precision.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import warnings
-import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from threading import RLock
@@ -100,14 +100,17 @@ class EmbeddingDirectory:
         """Return the stored features, or None if there are none that can be read."""
         path = self.path(key)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # Opened here, since np.load leaves a damaged file open.
+            with path.open("rb") as file:
+                stored = np.load(file, allow_pickle=False)
                 features = torch.from_numpy(stored["features"])
-            os.utime(path)  # the time of last use decides what leaves first
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # what numpy raises depends on which bytes are damaged
             self._remove(path)
             return None
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the time of last use decides what leaves first
         return features
 
     def put(self, key: str, features: Tensor) -> None:
@@ -217,6 +220,8 @@ class EmbeddingCache:
         self.device = BytesLRU(_check_budget("device_bytes", device_bytes))
         self.host = BytesLRU(_check_budget("host_bytes", host_bytes))
         budget = _check_budget("disk_bytes", disk_bytes)
+        if directory is not None and not isinstance(directory, (str, os.PathLike)):
+            raise ValueError(f"directory must be a path, got {directory!r}.")
         if directory is not None and Path(directory).expanduser().is_file():
             raise ValueError(f"directory must not be a file, got {directory}.")
         self.disk = None if directory is None else EmbeddingDirectory(directory, budget)

@@ -80,7 +80,7 @@ class Predictor:
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, precision)
         self.model = set_precision(model.eval(), self.dtype).to(self.device)
-        self._kept_side: tuple[Tensor, list[int], ImageSide] | None = None
+        self._kept_side: tuple[list[tuple[Tensor, int]], ImageSide] | None = None
 
     def __repr__(self) -> str:
         return f"Predictor({self.name!r}, device={str(self.device)!r}, {self.dtype})"
@@ -259,6 +259,7 @@ class Predictor:
         ValueError
             As `predict`.
         """
+        self._check(embedding, prompts)
         groups: dict[bool, list[int]] = {}
         for index, one in enumerate(prompts):
             three = one.default_multimask if multimask is None else multimask
@@ -311,12 +312,7 @@ class Predictor:
         ValueError
             As `predict`.
         """
-        if embedding.model_checksum != self.checksum:
-            raise ValueError(
-                "embedding was made by another model; encode the plane with this one."
-            )
-        for one in prompts:
-            check_prompts(one, embedding.plane_size)
+        self._check(embedding, prompts)
         masks = 3 if multimask else 1
         # Prompts of one kind have equally many tokens and decode as one batch.
         groups: dict[tuple[int, bool, bool], list[int]] = {}
@@ -337,6 +333,17 @@ class Predictor:
         for indices in groups.values():
             in_batches(decode_some, indices, at_once, self._fall_back_to_cpu)
         return logits, scores
+
+    def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompts]) -> None:
+        if not isinstance(embedding, ImageEmbedding):
+            kind = type(embedding).__name__
+            raise ValueError(f"embedding must be an ImageEmbedding, got {kind}.")
+        if embedding.model_checksum != self.checksum:
+            raise ValueError(
+                "embedding was made by another model; encode the plane with this one."
+            )
+        for one in prompts:
+            check_prompts(one, embedding.plane_size)
 
     @torch.inference_mode()
     def _decode(
@@ -366,13 +373,16 @@ class Predictor:
         Prompts come one after another for the same plane, so the last one is kept. It
         is not used for other tensors, or after the decoder's weights have changed.
         """
-        parameters = self.model.mask_decoder.parameters()
-        versions = [p._version for p in parameters]
+        used = [features, *self.model.mask_decoder.parameters()]
+        used += self.model.prompt_encoder.state_dict(keep_vars=True).values()
+        # Tensors made in inference have no version.
+        now = [(t, 0 if t.is_inference() else t._version) for t in used]
         kept = self._kept_side
-        if kept is None or kept[0] is not features or kept[1] != versions:
+        pairs = () if kept is None else zip(kept[0], now, strict=True)
+        if kept is None or any(a is not b or i != j for (a, i), (b, j) in pairs):
             side = self.model.image_side(features.to(self.device))
-            kept = self._kept_side = features, versions, side
-        return kept[2]
+            kept = self._kept_side = now, side
+        return kept[1]
 
     def _fall_back_to_cpu(self) -> None:
         """Move to the CPU when an accelerator's memory cannot hold a single item."""
@@ -384,5 +394,7 @@ class Predictor:
         )
         self._kept_side = None
         self.device = torch.device("cpu")
-        self.dtype = choose_dtype(self.device, self._asked_precision)
+        # There is no float16 on a CPU, whatever was asked for on the accelerator.
+        asked = self._asked_precision
+        self.dtype = choose_dtype(self.device, "auto" if asked == "float16" else asked)
         self.model = set_precision(self.model, self.dtype).to(self.device)

@@ -8,7 +8,7 @@ tensors, and every tensor must be there in its shape.
 from __future__ import annotations
 
 import os
-import pickle
+import textwrap
 import warnings
 from importlib import resources
 from pathlib import Path
@@ -18,6 +18,7 @@ import pooch
 import torch
 from torch import Tensor
 
+from napari_sam.modeling.precision import choose_device, choose_dtype
 from napari_sam.modeling.sam import Sam, build_sam
 from napari_sam.predictor import Predictor
 from napari_sam.types import EncoderType, ModelSpec, Precision
@@ -172,7 +173,7 @@ def get_spec(name: str) -> ModelSpec:
     ValueError
         If there is none.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}.")
     return MODELS[name]
 
@@ -271,10 +272,13 @@ def load_model(
     >>> ns.load_model("mobile_sam", precision="float32")
     Predictor('mobile_sam', device='cpu', torch.float32)
     """
+    choose_dtype(choose_device(device), precision)  # refused before a download
     if checkpoint is None:
         spec = get_spec(name)
         path, checksum = download(spec), spec.checksum
     else:
+        if not isinstance(checkpoint, (str, os.PathLike)):
+            raise ValueError(f"checkpoint must be a path, got {checkpoint!r}.")
         path = Path(checkpoint).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"there is no checkpoint file {path}.")
@@ -297,7 +301,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
             # Old files of torch name storage classes that are deprecated.
             warnings.simplefilter("ignore", UserWarning)
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+    except OSError:
+        raise
+    except Exception:  # what torch raises depends on where the file goes wrong
         raise ValueError(
             f"{path} is not a PyTorch checkpoint of tensors, or it is truncated."
         ) from None
@@ -327,7 +333,9 @@ def recognise_encoder(state: dict[str, Tensor]) -> EncoderType | None:
     if "image_encoder.patch_embed.seq.0.c.weight" in state:
         return "vit_t"
     positions = state.get("image_encoder.pos_embed")
-    return None if positions is None else _VIT_BY_WIDTH.get(positions.shape[-1])
+    if positions is None or positions.ndim != 4:
+        return None
+    return _VIT_BY_WIDTH.get(positions.shape[-1])
 
 
 def build_from_state(state: dict[str, Tensor], source: str = "the checkpoint") -> Sam:
@@ -362,9 +370,9 @@ def build_from_state(state: dict[str, Tensor], source: str = "the checkpoint") -
     try:
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip()
+        first = textwrap.shorten(str(error).splitlines()[1], 200)
         raise ValueError(
-            f"{source} looks like a {encoder} checkpoint but does not fit: {first}"
+            f"{source} looks like a {encoder} checkpoint but does not fit: {first.rstrip('.')}."
         ) from None
     # Tensors read from a file do not ask for gradients until they are parameters.
     return model.requires_grad_(True)

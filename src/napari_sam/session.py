@@ -2,110 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam import transforms
+from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import check_prompts
+from napari_sam.stack_axes import ArrayLike, StackAxes, check_image, whole_numbers
 from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts
 
 # Planes looked at to choose the contrast of a stack.
 CONTRAST_PLANES = 5
 
 
-class ArrayLike(Protocol):
-    """An array that may be lazy: numpy, dask, zarr and their like."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length of each axis."""
-
-    @property
-    def dtype(self) -> Any:
-        """Data type of the values."""
-
-    def __getitem__(self, index: Any, /) -> Any:
-        """Part of the array."""
-
-
-@dataclass(frozen=True)
-class StackAxes:
-    """Which axes of an image make a plane, and which are sliced.
-
-    Parameters
-    ----------
-    plane : tuple of int
-        Axis of the rows and axis of the columns.
-    sliced : tuple of int
-        The other axes, in order, without colour.
-    is_rgb : bool
-        Whether the last axis is colour.
-    """
-
-    plane: tuple[int, int]
-    sliced: tuple[int, ...]
-    is_rgb: bool
-
-    @classmethod
-    def of(
-        cls, shape: Sequence[int], plane_axes: Sequence[int], rgb: bool | None
-    ) -> StackAxes:
-        """Resolve the axes of an image.
-
-        Parameters
-        ----------
-        shape : sequence of int
-        plane_axes : (rows, columns)
-            May be negative; they count without the colour axis.
-        rgb : bool, optional
-            By default a last axis of 3 or 4 is colour, if there are two more.
-
-        Raises
-        ------
-        ValueError
-            If the image has too few axes, or the plane axes are not two of them.
-        """
-        can_be_rgb = len(shape) >= 3 and shape[-1] in (3, 4)
-        if rgb and not can_be_rgb:
-            raise ValueError(
-                "image must end in an axis of 3 or 4 colours if rgb is True, "
-                f"got shape {tuple(shape)}."
-            )
-        is_rgb = can_be_rgb if rgb is None else bool(rgb)
-        ndim = len(shape) - is_rgb
-        if ndim < 2:
-            raise ValueError(
-                f"image must have at least 2 axes, got shape {tuple(shape)}."
-            )
-        axes = _whole_numbers(plane_axes)
-        if axes is None or len(axes) != 2 or any(not -ndim <= a < ndim for a in axes):
-            raise ValueError(
-                f"plane_axes must be two of the image's {ndim} axes, "
-                f"got {plane_axes!r}."
-            )
-        rows, columns = (a % ndim for a in axes)
-        if rows == columns:
-            raise ValueError(f"plane_axes must be different axes, got {plane_axes!r}.")
-        sliced = tuple(a for a in range(ndim) if a not in (rows, columns))
-        return cls((rows, columns), sliced, is_rgb)
-
-
-def _whole_numbers(values: Any) -> tuple[int, ...] | None:
-    """As a tuple of int if that is what they are; a single number counts as one."""
-    many = values if isinstance(values, (tuple, list, np.ndarray)) else (values,)
-    if any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in many):
-        return None
-    return tuple(int(v) for v in many)
-
-
-class Session:
+class Session(VolumeMethods):
     """Segment planes of one image; each is read and encoded once, when it is needed.
 
     Parameters
@@ -152,14 +68,13 @@ class Session:
         contrast_limits: Sequence[float] | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        if not hasattr(image, "shape") or not hasattr(image, "dtype"):
-            image = np.asarray(image)
-        if np.dtype(image.dtype).kind not in "buif":
-            raise ValueError(
-                f"image must be bool, integer or real numbers, got dtype {image.dtype}."
-            )
-        if 0 in image.shape:
-            raise ValueError(f"image must have pixels, got shape {tuple(image.shape)}.")
+        image = check_image(image)
+        if not callable(getattr(predictor, "predict_batch", None)):
+            kind = type(predictor).__name__
+            raise ValueError(f"predictor must be from load_model, got {kind}.")
+        if cache is not None and not isinstance(cache, EmbeddingCache):
+            kind = type(cache).__name__
+            raise ValueError(f"cache must be an EmbeddingCache, got {kind}.")
         self.image = image
         self.predictor = predictor
         self.axes = StackAxes.of(image.shape, plane_axes, rgb)
@@ -193,15 +108,28 @@ class Session:
         Chosen at first use if they were not given, from a few planes of a stack.
         """
         if not self._limits_known:
-            planes = self.planes
-            step = max(1, len(planes) // CONTRAST_PLANES)
-            some = planes[step // 2 :: step][:CONTRAST_PLANES]
             if np.dtype(self.image.dtype) not in (np.uint8, np.bool_):
-                self._limits = transforms.default_contrast_limits(
-                    *(self.read_plane(plane) for plane in some)
-                )
+                self._limits = self._default_limits()
             self._limits_known = True
         return self._limits
+
+    def _default_limits(self) -> transforms.ContrastLimits | None:
+        planes = self.planes
+        last, count = len(planes) - 1, min(CONTRAST_PLANES, len(planes))
+        some = [planes[i] for i in np.linspace(0, last, count).round().astype(int)]
+        limits = self._limits_of(some)
+        # All the same so far: look on until there is something to see.
+        others = iter(planes if count < len(planes) else ())
+        while limits is not None and limits[0] == limits[1]:
+            plane = next(others, None)
+            if plane is None:
+                break
+            limits = self._limits_of([some[0], plane])
+        return limits
+
+    def _limits_of(self, planes: Sequence[Plane]) -> transforms.ContrastLimits | None:
+        seen = (transforms.check_plane(self.read_plane(plane)) for plane in planes)
+        return transforms.default_contrast_limits(*seen)
 
     @staticmethod
     def _short(index: tuple[int, ...]) -> Plane:
@@ -222,7 +150,7 @@ class Session:
             If there is no such plane.
         """
         shape = self.stack_shape
-        index = () if plane is None else _whole_numbers(plane)
+        index = () if plane is None else whole_numbers(plane)
         if not shape and index in ((), (0,)):
             return ()
         if not shape:
@@ -339,7 +267,9 @@ class Session:
         embedding = self.embed(plane)
         return self.predictor.predict(embedding, prompts, multimask, self._short(index))
 
-    def embed_planes(self, planes: Iterable[Plane] | None = None) -> Iterator[Plane]:
+    def embed_planes(
+        self, planes: Iterable[Plane] | None = None
+    ) -> Generator[Plane, None, None]:
         """Encode planes that are not in the cache yet, one a step.
 
         Closing the generator stops the work; what is done stays in the cache, and the
@@ -364,7 +294,7 @@ class Session:
         indices = [self._short(self.check_plane(plane)) for plane in chosen]
         return self._embed_each(indices)
 
-    def _embed_each(self, planes: Sequence[Plane]) -> Iterator[Plane]:
+    def _embed_each(self, planes: Sequence[Plane]) -> Generator[Plane, None, None]:
         for plane in planes:
             self.embed(plane)
             yield plane

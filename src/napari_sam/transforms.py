@@ -49,7 +49,10 @@ def check_plane(plane: NDArray[Any]) -> NDArray[Any]:
     ValueError
         If the shape or dtype is another, or the plane has no pixels.
     """
-    plane = np.asarray(plane)
+    try:
+        plane = np.asarray(plane)
+    except ValueError:
+        raise ValueError("plane must be an array with rows of one length.") from None
     if plane.dtype.kind not in "buif":
         raise ValueError(
             f"plane must be bool, integer or real numbers, got dtype {plane.dtype}."
@@ -105,7 +108,8 @@ def default_contrast_limits(*planes: NDArray[Any]) -> ContrastLimits | None:
     is_real_colour = planes[0].ndim == 3 and planes[0].dtype.kind == "f"
     if is_real_colour and values.min() >= 0 and values.max() <= 1:
         return (0.0, 1.0)
-    low, high = np.percentile(values, _PERCENTILES)
+    # Halved and doubled: the range of the largest float64 would overflow.
+    low, high = 2 * np.percentile(values / 2, _PERCENTILES)
     if low == high:  # a few bright pixels on a constant background
         low, high = values.min(), values.max()
     return float(low), float(high)
@@ -161,13 +165,17 @@ def stretch(plane: NDArray[Any], limits: ContrastLimits | None) -> NDArray[np.ui
         seen: NDArray[np.uint8] = plane.astype(np.uint8) * white
         return seen
     low, high = limits
-    if low == high:
-        return np.zeros(plane.shape, np.uint8)
-    is_small = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
-    values: NDArray[Any] = plane.astype(np.float32 if is_small else np.float64)
     # Halved, so that the range of the largest float64 does not overflow.
-    values = np.clip(values, low, high) / 2 - low / 2
-    values *= 255 / (high / 2 - low / 2)
+    half = high / 2 - low / 2
+    if half == 0:
+        return np.zeros(plane.shape, np.uint8)
+    is_short = plane.dtype.itemsize <= 2 or plane.dtype == np.float32
+    is_coarse = 1e-20 < half < 1e20 and half > 1e-3 * max(abs(low), abs(high))
+    values: NDArray[Any] = plane.astype(
+        np.float32 if is_short and is_coarse else np.float64
+    )
+    values = (np.clip(values, low, high) / 2 - low / 2) / half
+    values *= 255
     grey: NDArray[np.uint8] = np.rint(np.nan_to_num(values)).astype(np.uint8)
     return grey
 
@@ -360,7 +368,7 @@ def mask_to_logits(mask: NDArray[Any]) -> NDArray[np.float32]:
         )
     ratio = MODEL_SIZE // LOGITS_SIZE
     h, w = model_size((mask.shape[0], mask.shape[1]))
-    inside = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
+    inside = torch.from_numpy(mask.astype(np.float32))[None, None]
     inside = F.interpolate(
         inside, size=(h, w), mode="bilinear", antialias=True, align_corners=False
     )

@@ -135,9 +135,11 @@ class Prompts:
 
 
 def _check_points(points: ArrayLike | None) -> NDArray[np.float64]:
-    if points is None or np.size(points) == 0:
+    if points is None:
         return np.zeros((0, 2))
     numbers = _as_numbers("points", points)
+    if numbers.size == 0:
+        return np.zeros((0, 2))
     if numbers.ndim != 2 or numbers.shape[1] != 2:
         raise ValueError(
             f"points must have shape (N, 2), (row, column) each, got {numbers.shape}."
@@ -184,6 +186,8 @@ def _check_logits(logits: ArrayLike) -> NDArray[np.float32]:
             f"mask_logits must have shape ({LOGITS_SIZE}, {LOGITS_SIZE}), "
             f"got {numbers.shape}."
         )
+    if np.abs(numbers).max() > np.finfo(np.float32).max:
+        raise ValueError("mask_logits must be finite in float32, got larger.")
     return numbers.reshape(LOGITS_SIZE, LOGITS_SIZE).astype(np.float32)
 
 
@@ -253,6 +257,11 @@ class Window:
     column_max: int
 
     def __post_init__(self) -> None:
+        edges = (self.row_min, self.column_min, self.row_max, self.column_max)
+        if any(
+            isinstance(e, bool) or not isinstance(e, (int, np.integer)) for e in edges
+        ):
+            raise ValueError(f"a window must have whole numbers as edges, got {self}.")
         if self.row_min >= self.row_max or self.column_min >= self.column_max:
             raise ValueError(f"a window must not be empty, got {self}.")
 

@@ -103,18 +103,34 @@ def relative_positions(size: int, table: Tensor) -> Tensor:
     return table[positions[:, None] - positions[None, :] + size - 1]
 
 
-def add_relative_positions(scores: Tensor, rel_h: Tensor, rel_w: Tensor) -> Tensor:
-    """Add row and column terms, in place, to scores.
+def position_bias(rel_h: Tensor, rel_w: Tensor) -> Tensor:
+    """Sum of row and column terms for each key.
 
     Parameters
     ----------
-    scores : Tensor of shape (..., queries, H * W)
     rel_h, rel_w : Tensor of shape (..., queries, H) and (..., queries, W)
+
+    Returns
+    -------
+    Tensor of shape (..., queries, H * W)
     """
-    grid = scores.view(*scores.shape[:-1], rel_h.shape[-1], rel_w.shape[-1])
-    grid += rel_h[..., :, None]
-    grid += rel_w[..., None, :]
-    return scores
+    return (rel_h[..., :, None] + rel_w[..., None, :]).flatten(-2)
+
+
+def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """softmax(q k^T + bias) v, written over the bias.
+
+    Parameters
+    ----------
+    q, k, v : Tensor of shape (N, d) queries, (M, d) keys and values
+        The queries scaled already.
+    bias : Tensor of shape (N, M)
+    """
+    scores = bias.addmm_(q, k.T)
+    # The largest score only keeps exp() finite: it cancels out, also in gradients.
+    scores -= scores.detach().amax(-1, keepdim=True)
+    weights = scores.exp_()
+    return (weights @ v) / weights.sum(-1, keepdim=True)
 
 
 class Attention(nn.Module):
@@ -175,9 +191,9 @@ class Attention(nn.Module):
         q = q.flatten(2, 3) * q.shape[-1] ** -0.5
         tokens = q.shape[2]
         chunk = max(1, CHUNK_SCORES // tokens)
-        if q.is_cuda or chunk >= tokens * q.shape[1]:
-            bias = rel_h[..., :, None] + rel_w[..., None, :]
-            bias = bias.flatten(3)
+        whole = q.device.type != "cpu" or chunk >= tokens * q.shape[1]
+        if whole:
+            bias = position_bias(rel_h, rel_w)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0)
         return _chunked_attention((q, k, v), (rel_h, rel_w), chunk)
 
@@ -185,28 +201,21 @@ class Attention(nn.Module):
 def _chunked_attention(
     qkv: tuple[Tensor, Tensor, Tensor], relative: tuple[Tensor, Tensor], chunk: int
 ) -> Tensor:
-    """Attention whose scores are made a few queries at a time.
+    """Attention whose scores are made for ``chunk`` queries of a head at a time.
 
     Equal to softmax(q k^T + rel_h + rel_w) v. A whole image has 4096 x 4096 scores a
     head: they do not fit the cache, and writing them out costs more than making them.
     """
-    q, k, v = (t.flatten(0, 1) for t in qkv)  # (N * heads, tokens, d)
-    rel_h, rel_w = (t.flatten(0, 1) for t in relative)
-    heads_at_once = max(1, chunk // q.shape[1])
-    queries_at_once = min(chunk, q.shape[1])
-    parts = []
-    for h in range(0, q.shape[0], heads_at_once):
-        head = slice(h, h + heads_at_once)
-        rows = []
-        for start in range(0, q.shape[1], queries_at_once):
-            part = slice(start, start + queries_at_once)
-            scores = q[head, part] @ k[head].transpose(1, 2)
-            scores = add_relative_positions(
-                scores, rel_h[head, part], rel_w[head, part]
-            )
-            rows.append(scores.softmax(-1) @ v[head])
-        parts.append(torch.cat(rows, dim=1))
-    return torch.cat(parts).view(qkv[0].shape)
+    attend = biased_attention
+    if qkv[0].dtype != torch.float32:
+        # Short formats would round the scores; this keeps them in float32.
+        attend = partial(F.scaled_dot_product_attention, scale=1.0)
+    heads = (t.flatten(0, 1) for t in (*qkv, *relative))  # (N * heads, tokens, ...)
+    done = []
+    for q, k, v, rel_h, rel_w in zip(*heads, strict=True):
+        parts = zip(q.split(chunk), rel_h.split(chunk), rel_w.split(chunk), strict=True)
+        done += [attend(part, k, v, position_bias(h, w)) for part, h, w in parts]
+    return torch.cat(done).view(qkv[0].shape)
 
 
 class Mlp(nn.Module):

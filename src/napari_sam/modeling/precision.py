@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 from napari_sam.modeling.image_encoder_tinyvit import ConvNorm
@@ -23,19 +25,23 @@ def choose_device(device: str | torch.device) -> torch.device:
     ValueError
         If the name is no device, or this machine does not have it.
     """
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         has_mps = torch.backends.mps.is_available()
         return torch.device("mps" if has_mps else "cpu")
-    try:
+    is_there = False
+    with contextlib.suppress(
+        RuntimeError, AssertionError, NotImplementedError, TypeError
+    ):
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.empty(0, device=chosen)  # a device may have a name and not be there
+        is_there = chosen.type != "meta"
+    if not is_there:
         raise ValueError(
             f"device must be 'auto', 'cpu' or an accelerator of this machine, "
             f"got {str(device)!r}."
-        ) from None
+        )
     return chosen
 
 
@@ -62,7 +68,7 @@ def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
         if device.type == "cuda":
             is_fast = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if is_fast else torch.float32
-    if precision not in DTYPES:
+    if not isinstance(precision, str) or precision not in DTYPES:
         names = ", ".join(["auto", *DTYPES])
         raise ValueError(f"precision must be one of {names}, got {precision!r}.")
     if precision == "float16" and device.type == "cpu":

@@ -73,7 +73,7 @@ class Sam(nn.Module):
         # Positions are made in float32: bfloat16 could not tell neighbouring pixels.
         positions = self.prompt_encoder.dense_positions().to(dtype)
         cells = features.flatten(2).transpose(1, 2)
-        return cells.to(dtype, memory_format=torch.contiguous_format), positions
+        return cells.to(dtype).contiguous(), positions
 
     def decode(
         self,
