@@ -13,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam._layers import (
@@ -23,30 +22,37 @@ from napari_sam._layers import (
     PromptLayers,
     check_target,
     commit_mask,
-    make_labels_layer,
     next_free_label,
     set_next_prompt,
     widen_labels,
 )
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
-from napari_sam._qt.engine import Answer, Encoded, Engine, Source, neighbours
+from napari_sam._qt.engine import (
+    Answer,
+    Encoded,
+    Engine,
+    Request,
+    Source,
+)
+from napari_sam._qt.prefetch import Prefetcher
 from napari_sam._qt.report import report_error
 from napari_sam._qt.runner import Receiver, Runner
 from napari_sam._qt.scene import read_scene
-from napari_sam._qt.state import Choices, Scene, Work, resolve_request, shown_answer
+from napari_sam._qt.state import (
+    Choices,
+    Scene,
+    Work,
+    resolve_request,
+    shown_answer,
+    written_text,
+)
+from napari_sam._qt.watch import Watcher
 from napari_sam.registry import get_spec
 from napari_sam.types import Plane
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Labels, Layer
-
-# A viewer that is being scrolled does not want every plane encoded.
-PREFETCH_DELAY = 300
-DIMS_EVENTS = ("current_step", "order", "ndisplay", "ndim")
-TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine", "units")
-IMAGE_EVENTS = (*TRANSFORM_EVENTS, "contrast_limits", "name")
-PROMPT_EVENTS = (*TRANSFORM_EVENTS, "data", "features", "feature_defaults")
+    from napari.layers import Image, Labels
 
 
 class Annotator(QObject):
@@ -83,26 +89,13 @@ class Annotator(QObject):
         self.preview = workspace.Preview(viewer)
         self._layers = PromptLayers()
         self._edition = 0
-        self._prefetched: tuple[Source, Plane] | None = None
-        self._connected: list[tuple[Any, Callable[..., None]]] = []
         self._is_closed = False
-        self._dirty = self._timer(0, self._update)
-        self._idle = self._timer(PREFETCH_DELAY, self._prefetch)
-        events = viewer.dims.events
-        self._own = [
-            *(getattr(events, n) for n in DIMS_EVENTS if hasattr(events, n)),
-            viewer.layers.events.inserted,
-            viewer.layers.events.removed,
-        ]
-        for emitter in self._own:
-            emitter.connect(self._mark_dirty)
-
-    def _timer(self, delay: int, work: Callable[[], None]) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(True)
-        timer.setInterval(delay)
-        timer.timeout.connect(work)
-        return timer
+        self._dirty = QTimer(self)
+        self._dirty.setSingleShot(True)
+        self._dirty.timeout.connect(self._update)
+        idle = self._receiver(lambda _: None)
+        self._prefetcher = Prefetcher(self.runner, engine, idle, self)
+        self._watcher = Watcher(viewer, self._mark_dirty, self._on_pixels)
 
     def _mark_dirty(self, event: Any = None) -> None:
         if not self._is_closed:
@@ -110,20 +103,30 @@ class Annotator(QObject):
 
     def _on_pixels(self, event: Any = None) -> None:
         self._edition += 1
+        self.ready.clear()
+        self._prefetcher.forget()
         self._mark_dirty()
 
     # What the user does
 
     def set_image(self, image: Image | None) -> None:
         """Choose the image to segment."""
-        if image is self.image:
-            return
+        if image is not self.image:
+            self._take_image(image)
+            self._update()
+
+    def _take_image(self, image: Image | None) -> None:
         self.image = image
         self.target = None
+        # Answers, and the session of the worker, hold the pixels of the image before.
+        self.runner.cancel()
+        self.runner.submit_idle(self.engine.forget, Receiver())
+        self.work = Work(cache=self.work.cache)
+        self.ready.clear()
+        self._prefetcher.forget()
         if image is not None:
             is_stack = len(image_shape(image)) > 2
             self.choices = replace(self.choices, next_after_accept=not is_stack)
-        self._update()
 
     def set_target(self, target: Labels | None) -> None:
         """Choose the labels to write into; None makes a layer when needed."""
@@ -191,7 +194,7 @@ class Annotator(QObject):
         self._update()
         wanted = resolve_request(self.scene, self.choices)
         answer = shown_answer(self.scene, self.choices, self.work)
-        if wanted is None or wanted == self.work.accepted:
+        if wanted is None or wanted in self.work.accepted:
             return
         if answer is None or answer.request != wanted:
             self.work = replace(self.work, awaits_accept=wanted)
@@ -220,7 +223,7 @@ class Annotator(QObject):
     def cancel(self) -> None:
         """Stop what the worker does; what is submitted is not asked for again."""
         self.runner.cancel()
-        self._idle.stop()
+        self._prefetcher.stop()
         self.work = replace(self.work, doing="", awaits_accept=None, error="Cancelled.")
         self.changed.emit()
 
@@ -230,11 +233,9 @@ class Annotator(QObject):
             return
         self._is_closed = True
         self._dirty.stop()
-        self._idle.stop()
+        self._prefetcher.stop()
         self.runner.close()
-        for emitter in self._own:
-            emitter.disconnect(self._mark_dirty)
-        self._disconnect()
+        self._watcher.stop()
         self.preview.remove()
 
     # What follows from it
@@ -261,20 +262,24 @@ class Annotator(QObject):
             self.work = replace(self.work, submitted=wanted, error="")
             if wanted != self.work.awaits_accept:
                 self.work = replace(self.work, awaits_accept=None)
-            if self.work.answer is None or self.work.answer.request != wanted:
+            if not self._is_answered(wanted):
                 work = partial(self.engine.segment, wanted)
                 self.runner.submit(work, self._receiver(self._on_answer))
-        self._plan_prefetch()
+        self._prefetcher.plan(self.scene, self.image)
         self._show()
+
+    def _is_answered(self, wanted: Request) -> bool:
+        answer = self.work.answer
+        is_there = answer is not None and answer.request == wanted
+        return is_there or wanted in self.work.accepted
 
     def _check_layers(self) -> None:
         """Let go of layers that were deleted; find those that were made."""
         images = workspace.images_of(self.viewer)
-        if self.image is None or all(self.image is not other for other in images):
-            self.image = None
-            self.target = None
-            if images:
-                self.set_image(images[0])
+        if self.image is None and images:
+            self._take_image(images[0])
+        elif self.image is not None and not workspace.is_in(self.viewer, self.image):
+            self._take_image(images[0] if images else None)
         if self.target is not None and not workspace.is_in(self.viewer, self.target):
             self.target = None
         points, shapes = workspace.find_prompts(self.viewer, self.image)
@@ -282,42 +287,17 @@ class Annotator(QObject):
             if layer is not None:
                 self._say_next(layer)
         self._layers = PromptLayers(points, shapes)
-        self._connect()
+        self._watcher.watch(self.image, self._layers)
 
     def _say_next(self, layer: Any) -> None:
-        choices = self.choices
-        now = layer.feature_defaults
-        same = (now["object"][0], now["label"][0]) == (choices.object_id, choices.label)
-        if not same:
-            set_next_prompt(layer, choices.object_id, choices.label)
-
-    def _connect(self) -> None:
-        """Listen to the image and the prompt layers of now, and to no others."""
-        wanted: list[tuple[Any, Callable[..., None]]] = []
-        if self.image is not None:
-            wanted.append((self.image.events.data, self._on_pixels))
-            wanted += self._emitters(self.image, IMAGE_EVENTS)
-        for layer in (self._layers.points, self._layers.shapes):
-            if layer is not None:
-                wanted += self._emitters(layer, PROMPT_EVENTS)
-        if [id(emitter) for emitter, _ in wanted] != [
-            id(emitter) for emitter, _ in self._connected
-        ]:
-            self._disconnect()
-            for emitter, slot in wanted:
-                emitter.connect(slot)
-            self._connected = wanted
-
-    def _emitters(
-        self, layer: Layer, names: tuple[str, ...]
-    ) -> list[tuple[Any, Callable[..., None]]]:
-        found = (getattr(layer.events, name, None) for name in names)
-        return [(event, self._mark_dirty) for event in found if event is not None]
-
-    def _disconnect(self) -> None:
-        for emitter, slot in self._connected:
-            emitter.disconnect(slot)
-        self._connected = []
+        """Keep what is drawn next for the chosen object: selecting points changes it."""
+        wanted = {"object": self.choices.object_id, "label": self.choices.label}
+        defaults = layer.feature_defaults
+        if any(
+            name not in defaults or defaults[name][0] != value
+            for name, value in wanted.items()
+        ):
+            set_next_prompt(layer, self.choices.object_id, self.choices.label)
 
     def _receiver(self, done: Callable[[Any], None]) -> Receiver:
         return Receiver(done, self._on_failure, self._on_step)
@@ -341,7 +321,7 @@ class Annotator(QObject):
             self.work = replace(self.work, awaits_accept=None)
             self._show()
             self.accept()
-        self._plan_prefetch()
+        self._prefetcher.plan(self.scene, self.image)
         self._show()
 
     def _on_failure(self, error: Exception) -> None:
@@ -352,7 +332,7 @@ class Annotator(QObject):
     def _on_busy(self, is_busy: bool) -> None:
         if not is_busy:
             self.work = replace(self.work, doing="")
-            self._plan_prefetch()
+            self._prefetcher.plan(self.scene, self.image)
         self.changed.emit()
 
     def _show(self) -> None:
@@ -377,21 +357,23 @@ class Annotator(QObject):
         image, view = self.image, self.scene.view
         if image is None or view is None:
             return
-        target, number = self.target, answer.request.object_id
-        if target is None:
-            dtype = np.promote_types(np.uint16, np.min_scalar_type(number))
-            target = make_labels_layer(image, "segmentation", dtype)
+        number = answer.request.object_id
+        target = self.target or workspace.make_target(image, number)
         check_target(target, image, view)
         mask = answer.prediction.masks[self.work.mask_index]
         options = CommitOptions(self.choices.overlap)
-        commit_mask(target, view, mask, number, options)
+        count = commit_mask(target, view, mask, number, options)
         if self.target is None:
             workspace.add_keeping_selection(self.viewer, target, self.preview.layer)
             self.target = target
-        written = f"Object {number} is in layer {target.name!r}."
-        self.work = replace(self.work, accepted=answer.request, written=written)
+        self.work = replace(
+            self.work,
+            accepted=self.work.accepted | {answer.request},
+            written=written_text(number, target.name, count),
+        )
         if self.choices.next_after_accept:
-            self.choices = replace(self.choices, object_id=self._free_number())
+            number = self._free_number()
+            self.choices = replace(self.choices, object_id=number, label=FOREGROUND)
         self._update()
 
     def _free_number(self) -> int:
@@ -407,26 +389,3 @@ class Annotator(QObject):
             yield
         except Exception as error:
             self._on_failure(error)
-
-    # While nothing is asked for
-
-    def _plan_prefetch(self) -> None:
-        source, view = self.scene.source, self.scene.view
-        if source is None or view is None or self.scene.download is not None:
-            self._idle.stop()
-        elif self._prefetched != (source, view.plane) and not self.runner.is_busy:
-            self._idle.start()
-
-    def _prefetch(self) -> None:
-        """Encode the displayed plane and those around it."""
-        source, view = self.scene.source, self.scene.view
-        if source is None or view is None or self.image is None:
-            return
-        if self.runner.is_busy or not self.scene.has_prompt_layers:
-            return
-        self._prefetched = source, view.plane
-        shape = image_shape(self.image)
-        around = neighbours(view.index, [shape[axis] for axis in view.sliced_axes])
-        planes = [view.plane, *around]
-        work = partial(self.engine.prefetch, source, planes)
-        self.runner.submit_idle(work, self._receiver(lambda _: None))

@@ -129,18 +129,18 @@ class Engine:
 
     Parameters
     ----------
-    load : callable
-        Makes a predictor of a model's name.
+    load : callable, optional
+        Makes a predictor of a model's name; `load_model` by default.
     cache : EmbeddingCache, optional
         In memory, and on disk in the user's cache directory, by default.
     """
 
     def __init__(
         self,
-        load: Callable[[str], Predictor] = load_model,
+        load: Callable[[str], Predictor] | None = None,
         cache: EmbeddingCache | None = None,
     ) -> None:
-        self._load = load
+        self._load = load or load_model
         # On disk, embeddings are there again tomorrow, and in another viewer.
         self.cache = cache or EmbeddingCache(cache_directory() / "embeddings")
         self._predictors: dict[str, Predictor] = {}
@@ -210,6 +210,10 @@ class Engine:
         yield from self.prepare(source.model)
         for plane in self._open(source).embed_planes(planes):
             yield Encoded(source, plane, self.report())
+
+    def forget(self) -> None:
+        """Let go of the last image."""
+        self._session = None
 
     def report(self) -> CacheReport:
         """Return what the cache holds in memory."""

@@ -84,10 +84,10 @@ class Work:
         The last one that arrived.
     mask_index : int
         Which of its masks is chosen.
-    accepted : Request, optional
-        The last one whose mask was written.
+    accepted : frozenset of Request
+        Those whose masks were written.
     written : str
-        Where it was written, in words.
+        Where the last of them was written, in words.
     awaits_accept : Request, optional
         Its mask is accepted as soon as it is there.
     doing : str
@@ -100,7 +100,7 @@ class Work:
     submitted: Request | None = None
     answer: Answer | None = None
     mask_index: int = 0
-    accepted: Request | None = None
+    accepted: frozenset[Request] = frozenset()
     written: str = ""
     awaits_accept: Request | None = None
     doing: str = ""
@@ -147,7 +147,7 @@ def shown_answer(scene: Scene, choices: Choices, work: Work) -> Answer | None:
     Answer or None
     """
     wanted, answer = resolve_request(scene, choices), work.answer
-    if wanted is None or answer is None or wanted == work.accepted:
+    if wanted is None or answer is None or wanted in work.accepted:
         return None
     asked = answer.request
     same_place = (wanted.source, wanted.plane, wanted.edition) == (
@@ -186,9 +186,10 @@ def status_text(scene: Scene, choices: Choices, work: Work) -> str:
         return "Press Start, then click on an object."
     wanted = resolve_request(scene, choices)
     if wanted is None:
-        return _prompt_hint(scene, choices)
-    if wanted == work.accepted:
-        return f"{work.written} Press N for the next object."
+        return f"{work.written} {_prompt_hint(scene, choices)}".lstrip()
+    if wanted in work.accepted:
+        hint = "Press N for the next object, or add prompts to correct this one."
+        return f"{work.written} {hint}".lstrip()
     if work.error and wanted == work.submitted:
         return _sentence(work.error)
     if work.awaits_accept is not None:
@@ -200,6 +201,26 @@ def status_text(scene: Scene, choices: Choices, work: Work) -> str:
     if count > 1:
         return f"Accept this mask, see the other {count - 1}, or add a point."
     return "Accept this mask, or correct it with another point."
+
+
+def written_text(object_id: int, layer_name: str, count: int) -> str:
+    """Say what accepting a mask changed.
+
+    Parameters
+    ----------
+    object_id : int
+    layer_name : str
+    count : int
+        Number of pixels that changed.
+
+    Examples
+    --------
+    >>> written_text(2, "cells", 120)
+    "Object 2 is in layer 'cells'."
+    """
+    if count == 0:
+        return f"Object {object_id} changed nothing in layer {layer_name!r}."
+    return f"Object {object_id} is in layer {layer_name!r}."
 
 
 def _prompt_hint(scene: Scene, choices: Choices) -> str:

@@ -13,6 +13,7 @@ from napari_sam._layers import (
     PromptLayers,
     ViewPlane,
     check_target,
+    make_labels_layer,
     make_points_layer,
     make_shapes_layer,
 )
@@ -128,6 +129,22 @@ def make_prompts(viewer: Any, image: Image) -> tuple[Points, Shapes]:
     viewer.layers.selection.active = points
     points.mode = "add"
     return points, shapes
+
+
+def make_target(image: Image, object_id: int) -> Labels:
+    """Make an empty layer for labels that holds a number.
+
+    Parameters
+    ----------
+    image : Image layer
+    object_id : int
+
+    Returns
+    -------
+    Labels layer
+    """
+    dtype = np.promote_types(np.uint16, np.min_scalar_type(object_id))
+    return make_labels_layer(image, "segmentation", dtype)
 
 
 def add_keeping_selection(viewer: Any, layer: Layer, below: Layer | None) -> None:

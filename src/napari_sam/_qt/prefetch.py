@@ -1,0 +1,93 @@
+"""Encode the displayed plane, and those around it, while nothing is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer
+
+from napari_sam._layers_view import image_shape
+from napari_sam._qt.engine import Engine, Source, neighbours
+from napari_sam.types import Plane
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from napari_sam._qt.runner import Receiver, Runner
+    from napari_sam._qt.state import Scene
+
+# A viewer that is being scrolled does not want every plane encoded.
+DELAY = 300
+
+
+class Prefetcher(QObject):
+    """Plans idle work for a runner, once for each plane that is looked at.
+
+    Parameters
+    ----------
+    runner : Runner
+    engine : Engine
+    receiver : Receiver
+        Is told of each plane that is encoded.
+    parent : QObject, optional
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        engine: Engine,
+        receiver: Receiver,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._runner = runner
+        self._engine = engine
+        self._receiver = receiver
+        self._next: tuple[Source, list[Plane]] | None = None
+        self._last: tuple[Source, list[Plane]] | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(DELAY)
+        self._timer.timeout.connect(self._begin)
+
+    def plan(self, scene: Scene, image: Image | None) -> None:
+        """Encode what is displayed in a moment, if nothing is asked for until then.
+
+        Parameters
+        ----------
+        scene : Scene
+        image : Image layer, optional
+        """
+        source, view = scene.source, scene.view
+        if (
+            image is None
+            or source is None
+            or view is None
+            # Neither before the user begins, nor a download that nobody asked for.
+            or not scene.has_prompt_layers
+            or scene.download is not None
+        ):
+            self._timer.stop()
+            return
+        shape = image_shape(image)
+        around = neighbours(view.index, [shape[axis] for axis in view.sliced_axes])
+        self._next = source, [view.plane, *around]
+        if self._next != self._last and not self._runner.is_busy:
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Plan nothing; what is underway is the runner's to stop."""
+        self._timer.stop()
+
+    def forget(self) -> None:
+        """Let go of the last image, or of its pixels that have changed."""
+        self.stop()
+        self._next = self._last = None
+
+    def _begin(self) -> None:
+        if self._next is None or self._runner.is_busy:
+            return
+        self._last = self._next
+        work = partial(self._engine.prefetch, *self._next)
+        self._runner.submit_idle(work, self._receiver)
