@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sam.embedding_cache import EmbeddingCache
     from napari_sam.io import read_image, write_labels
     from napari_sam.predictor import Predictor
+    from napari_sam.propagation import PropagationOptions
     from napari_sam.registry import list_models, load_model
     from napari_sam.session import Session
     from napari_sam.types import ImageEmbedding, ModelSpec, Prediction, Prompts, Window
@@ -29,6 +30,7 @@ _HOME: dict[str, str | None] = {
     "Prediction": "types",
     "Predictor": "predictor",
     "Prompts": "types",
+    "PropagationOptions": "propagation",
     "Session": "session",
     "Window": "types",
     "list_models": "registry",
@@ -46,6 +48,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Prompts",
+    "PropagationOptions",
     "Session",
     "Window",
     "list_models",

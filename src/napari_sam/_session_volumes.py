@@ -1,0 +1,310 @@
+"""The part of `Session` that follows objects through a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam import propagation
+from napari_sam.predictor import Predictor
+from napari_sam.propagation import PropagationOptions, Seed
+from napari_sam.types import ImageEmbedding, Plane, Prediction
+
+DEFAULT_OPTIONS = PropagationOptions()
+
+
+class _Axes(Protocol):
+    @property
+    def plane(self) -> tuple[int, int]: ...
+    @property
+    def sliced(self) -> tuple[int, ...]: ...
+
+
+class _Image(Protocol):
+    """What a session offers, as far as volumes need it."""
+
+    predictor: Predictor
+
+    @property
+    def axes(self) -> _Axes: ...
+    @property
+    def plane_size(self) -> tuple[int, int]: ...
+    @property
+    def stack_shape(self) -> tuple[int, ...]: ...
+    def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
+    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]: ...
+    def embed(self, plane: Plane | None = None) -> ImageEmbedding: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _StackAlong:
+    """Planes of an image along one of its sliced axes, the others being fixed."""
+
+    image: _Image
+    along: int
+    fixed: tuple[int, ...]
+
+    @property
+    def predictor(self) -> Predictor:
+        return self.image.predictor
+
+    @property
+    def plane_size(self) -> tuple[int, int]:
+        return self.image.plane_size
+
+    def __len__(self) -> int:
+        return self.image.stack_shape[self.along]
+
+    def plane(self, position: int) -> Plane:
+        """Index of a plane as `Session.segment` takes it."""
+        index = list(self.fixed)
+        index[self.along] = position
+        return index[0] if len(index) == 1 else tuple(index)
+
+    def pixels(self, plane: int) -> NDArray[np.uint8]:
+        return self.image.pixels(self.plane(plane))
+
+    def embed(self, plane: int) -> ImageEmbedding:
+        return self.image.embed(self.plane(plane))
+
+    def positions(self, planes: Iterable[Plane] | None) -> list[int]:
+        """Positions along the axis; all if none are given."""
+        if planes is None:
+            return list(range(len(self)))
+        return [
+            self.image.check_plane(p if isinstance(p, tuple) else self.plane(p))[
+                self.along
+            ]
+            for p in planes
+        ]
+
+    def empty(self, dtype: Any) -> NDArray[Any]:
+        """Zeros of the stack's shape, in the order of the image's axes."""
+        lengths = dict(zip(self.image.axes.plane, self.plane_size, strict=True))
+        lengths[self.image.axes.sliced[self.along]] = len(self)
+        return np.zeros([lengths[axis] for axis in sorted(lengths)], dtype)
+
+    def put(self, volume: NDArray[Any], plane: int, values: NDArray[Any]) -> None:
+        """Write one plane into an array of `empty`."""
+        rows, columns = self.image.axes.plane
+        axis = self.image.axes.sliced[self.along]
+        where = sorted((rows, columns, axis)).index(axis)
+        upright = values.T if rows > columns else values
+        volume[(slice(None),) * where + (plane,)] = upright
+
+
+def _stack(
+    image: _Image, seeds: Mapping[int, Mapping[Plane, Seed]], along: int
+) -> tuple[_StackAlong, dict[int, dict[int, Seed]]]:
+    """Check seeds of all objects; returns the stack and seeds by position in it."""
+    shape = image.stack_shape
+    is_axis = isinstance(along, (int, np.integer)) and not isinstance(along, bool)
+    if not shape or not is_axis or not 0 <= along < len(shape):
+        raise ValueError(
+            f"along must be one of the image's {len(shape)} sliced axes, got {along!r}."
+        )
+    if not isinstance(seeds, Mapping) or not seeds:
+        raise ValueError("seeds must be a dict of at least one object.")
+    rest: set[tuple[int, ...]] = set()
+    found: dict[int, dict[int, Seed]] = {}
+    for key, one in seeds.items():
+        if not isinstance(one, Mapping) or not one:
+            raise ValueError(
+                "seeds must be a dict of plane to prompts or mask, not empty."
+            )
+        index = {plane: image.check_plane(plane) for plane in one}
+        rest |= {i[:along] + i[along + 1 :] for i in index.values()}
+        found[key] = {index[plane][along]: seed for plane, seed in one.items()}
+        propagation.check_seeds(found[key], shape[along], image.plane_size)
+    if len(rest) > 1:
+        raise ValueError(
+            f"seeds must differ along sliced axis {along} only, got {sorted(rest)} "
+            "along the others."
+        )
+    (others,) = rest
+    return _StackAlong(image, along, (*others[:along], 0, *others[along:])), found
+
+
+class VolumeMethods:
+    """Methods of `Session` for whole stacks."""
+
+    def propagate(
+        self: _Image,
+        seeds: Mapping[Plane, Seed],
+        along: int = 0,
+        planes: Iterable[Plane] | None = None,
+        options: PropagationOptions = DEFAULT_OPTIONS,
+    ) -> Iterator[Prediction]:
+        """Follow one object through a stack, a plane a step.
+
+        Parameters
+        ----------
+        seeds : dict of plane to Prompts, Prediction or bool ndarray (H, W)
+            The object in one or several planes; a plane is named as in `segment`. A
+            mask is taken exactly as it is. An empty mask, or negative points alone, say
+            that the object is not there: it is not followed across that plane.
+        along : int
+            Which of the sliced axes to follow, if there are several; 0 is the first.
+            Seeds must agree in the others.
+        planes : iterable of int or tuple of int, optional
+            Planes to return, by position along the axis or as in `segment`; all by
+            default.
+        options : PropagationOptions, optional
+
+        Yields
+        ------
+        Prediction
+            One for each plane, with one mask, which is empty where the object is not;
+            `plane` says which. Seed planes come first, then upwards, downwards, and
+            last those without the object. The score is the predicted IoU times the
+            agreement with the neighbouring planes. Closing the generator stops the
+            work; what was yielded is final.
+
+        Raises
+        ------
+        ValueError
+            At once, if there are no seeds, or none shows the object; a plane, prompt or
+            mask does not fit the image; or it has no such axis.
+        """
+        stack, found = _stack(self, {1: seeds}, along)
+        wanted = stack.positions(planes)
+        return _single(stack, found, wanted, options)
+
+    def segment_volume(
+        self: _Image,
+        seeds: Mapping[Plane, Seed],
+        along: int = 0,
+        options: PropagationOptions = DEFAULT_OPTIONS,
+    ) -> NDArray[np.bool_]:
+        """Segment one object in a whole stack: `propagate`, collected.
+
+        Parameters
+        ----------
+        seeds, along, options
+            As in `propagate`.
+
+        Returns
+        -------
+        ndarray of shape (Z, Y, X), bool
+            The image's axes in their order, without colour and without the sliced axes
+            other than `along`.
+
+        Raises
+        ------
+        ValueError
+            As `propagate`.
+        """
+        stack, found = _stack(self, {1: seeds}, along)
+        volume = stack.empty(np.bool_)
+        every = stack.positions(None)
+        for plane, objects in propagation.propagate(stack, found, every, options):
+            for prediction in objects.values():
+                stack.put(volume, plane, prediction.best)
+        return volume
+
+    def propagate_objects(
+        self: _Image,
+        seeds: Mapping[int, Mapping[Plane, Seed]],
+        along: int = 0,
+        planes: Iterable[Plane] | None = None,
+        options: PropagationOptions = DEFAULT_OPTIONS,
+    ) -> Iterator[tuple[Plane, NDArray[Any]]]:
+        """Follow many objects through a stack together, a plane a step.
+
+        Objects share each plane's embedding and are decoded as a batch. Where they
+        overlap, the one with the higher logits gets the pixel.
+
+        Parameters
+        ----------
+        seeds : dict of object id to {plane: seed}
+            Ids are 1 or more; seeds as in `propagate`.
+        along, planes, options
+            As in `propagate`.
+
+        Yields
+        ------
+        tuple of plane and ndarray of shape (H, W), int64
+            Each plane once, with the ids of its objects; 0 is background.
+
+        Raises
+        ------
+        ValueError
+            At once, as `propagate`, or if an id is no whole number from 1.
+        """
+        _check_ids(seeds)
+        stack, found = _stack(self, seeds, along)
+        wanted = stack.positions(planes)
+        return _labelled(stack, found, wanted, options)
+
+    def segment_objects(
+        self: _Image,
+        seeds: Mapping[int, Mapping[Plane, Seed]],
+        along: int = 0,
+        options: PropagationOptions = DEFAULT_OPTIONS,
+    ) -> NDArray[Any]:
+        """Segment many objects in a whole stack: `propagate_objects`, collected.
+
+        Parameters
+        ----------
+        seeds, along, options
+            As in `propagate_objects`.
+
+        Returns
+        -------
+        ndarray of shape (Z, Y, X)
+            Object ids, in the smallest unsigned integers that hold them; axes as in
+            `segment_volume`.
+
+        Raises
+        ------
+        ValueError
+            As `propagate_objects`.
+        """
+        _check_ids(seeds)
+        stack, found = _stack(self, seeds, along)
+        volume = stack.empty(np.min_scalar_type(max(found)))
+        every = stack.positions(None)
+        for plane, objects in propagation.propagate(stack, found, every, options):
+            if objects:
+                labels = propagation.label_plane(objects, stack.plane_size)
+                stack.put(volume, plane, labels)
+        return volume
+
+
+def _check_ids(seeds: object) -> None:
+    for key in seeds if isinstance(seeds, Mapping) else ():
+        is_whole = isinstance(key, (int, np.integer)) and not isinstance(key, bool)
+        if not is_whole or key < 1:
+            raise ValueError(f"object ids must be whole numbers from 1, got {key!r}.")
+
+
+def _single(
+    stack: _StackAlong,
+    seeds: dict[int, dict[int, Seed]],
+    planes: list[int],
+    options: PropagationOptions,
+) -> Iterator[Prediction]:
+    (key,) = seeds
+    for plane, objects in propagation.propagate(stack, seeds, planes, options):
+        prediction = objects.get(key) or _absent(stack.plane_size)
+        yield replace(prediction, plane=stack.plane(plane))
+
+
+def _absent(plane_size: tuple[int, int]) -> Prediction:
+    logits = np.full((1, 256, 256), -10, np.float32)
+    return Prediction(np.zeros((1, *plane_size), bool), np.zeros(1, np.float32), logits)
+
+
+def _labelled(
+    stack: _StackAlong,
+    seeds: dict[int, dict[int, Seed]],
+    planes: list[int],
+    options: PropagationOptions,
+) -> Iterator[tuple[Plane, NDArray[Any]]]:
+    for plane, objects in propagation.propagate(stack, seeds, planes, options):
+        labels = propagation.label_plane(objects, stack.plane_size)
+        yield stack.plane(plane), labels

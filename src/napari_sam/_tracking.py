@@ -1,0 +1,389 @@
+"""Follow one object from plane to plane, in one direction.
+
+Each step asks SAM with a box, a point and a mask predicted for the next plane, chooses
+among its three masks by how well they agree with that prediction, and mixes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_sam._appearance import (
+    Appearance,
+    Evidence,
+    FloatArray,
+    Mask,
+    PlaneView,
+    Slices,
+    bounding_box,
+    pixels_per_cell,
+    window_around,
+)
+from napari_sam._propagation_options import PropagationOptions
+from napari_sam.types import LOGITS_SIZE, Prompts
+
+# Cells of the answer around a mask from which its appearance is learned.
+LEARNING_MARGIN = 0.75
+# Logits beyond this say no more than "certain".
+LIMIT = 10.0
+SAM_LIMIT = 5.0
+# Objects of fewer cells (of 256 x 256) cannot be told from noise.
+MIN_CELLS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """An object in one plane, in the answer frame, packed.
+
+    Parameters
+    ----------
+    part : tuple of slice
+        The part of the frame that is kept; the object is inside.
+    logits : ndarray, float16
+        Of the part; elsewhere the object is certainly not.
+    score : float
+        Predicted IoU times agreement with the prediction from the planes around.
+    """
+
+    part: Slices
+    logits: NDArray[np.float16]
+    score: float
+
+    @classmethod
+    def of(cls, logits: NDArray[np.floating], part: Slices, score: float) -> Answer:
+        """Pack logits (256, 256) to a part."""
+        packed = np.clip(logits[part], -LIMIT, LIMIT).astype(np.float16)
+        return cls(part, packed, score)
+
+    @property
+    def full(self) -> NDArray[np.float32]:
+        """(256, 256) float32 logits."""
+        logits = np.full((LOGITS_SIZE, LOGITS_SIZE), -LIMIT, np.float32)
+        logits[self.part] = self.logits
+        return logits
+
+    @property
+    def mask(self) -> Mask:
+        """(256, 256) bool."""
+        return self.full > 0
+
+
+def blend(first: Answer, second: Answer, weight: float) -> Answer:
+    """Mix the answers of both directions; the second one's weight is 0 to 1."""
+    rows, columns = (
+        slice(min(a.start, b.start), max(a.stop, b.stop))
+        for a, b in zip(first.part, second.part, strict=True)
+    )
+    logits = (1 - weight) * first.full + weight * second.full
+    score = (1 - weight) * first.score + weight * second.score
+    return Answer.of(logits, (rows, columns), score)
+
+
+def signed_distance(mask: Mask) -> FloatArray:
+    """Distance to the border in cells, positive inside."""
+    inside = ndimage.distance_transform_edt(mask)
+    outside = ndimage.distance_transform_edt(~mask)
+    distance: FloatArray = inside - outside
+    return distance
+
+
+class Shape:
+    """The mask of a seed, and its signed distance wherever it is moved to."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self.centre = np.array(ndimage.center_of_mass(mask))
+        self._distance = signed_distance(mask)
+
+    def moved(self, centre: FloatArray) -> FloatArray:
+        """Signed distance (256, 256) of the mask, moved to another centre."""
+        moved: FloatArray = ndimage.shift(
+            self._distance, centre - self.centre, order=1, mode="nearest"
+        )
+        return moved
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The next seed in the direction a tracker runs in, and how many planes away."""
+
+    shape: Shape
+    planes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What the seeds tell about the way ahead.
+
+    Parameters
+    ----------
+    half_length : float
+        Planes from the object's widest to its end, as far as can be guessed.
+    offset : float
+        Planes from its widest to the seed the tracker starts from.
+    target : Target, optional
+        The next seed in this direction.
+    """
+
+    half_length: float
+    offset: float = 0.0
+    target: Target | None = None
+
+    @classmethod
+    def outwards(cls, shapes: Mapping[int, Shape], plane: int, radius: float) -> Course:
+        """From the outermost seed: an ellipsoid through the seeds, else a sphere.
+
+        Parameters
+        ----------
+        shapes : dict of plane to Shape
+            All seeds of the object.
+        plane : int
+            The one to start from.
+        radius : float
+            Of the largest seed, in steps from plane to plane.
+        """
+        areas = {one: int(shape.mask.sum()) for one, shape in shapes.items()}
+        widest = max(areas, key=areas.__getitem__)
+        offset = abs(plane - widest)
+        other = plane if offset else max(areas, key=lambda one: abs(one - widest))
+        if other == widest:
+            return cls(radius)
+        # Area of an ellipsoid's section: 1 - (distance / half length) squared.
+        narrowing = max(1 - areas[other] / areas[widest], 0.02)
+        return cls(abs(other - widest) / np.sqrt(narrowing), offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What is expected in the next plane, before SAM is asked.
+
+    Parameters
+    ----------
+    part : tuple of slice
+        Window that is looked at.
+    logits : ndarray of shape (256, 256)
+        Positive where the object should be; certainly not outside the window.
+    penalty : float
+        What is asked of SAM's own logits as well.
+    mask : ndarray of shape (256, 256), bool
+        Where the object should be, or was.
+    """
+
+    part: Slices
+    logits: FloatArray
+    penalty: float
+    mask: Mask
+
+
+class Tracker:
+    """One object on its way from a seed in one direction.
+
+    Parameters
+    ----------
+    seed : Shape
+        The object in the seed plane.
+    view : PlaneView
+        The seed plane.
+    course : Course
+    options : PropagationOptions
+    """
+
+    def __init__(
+        self,
+        seed: Shape,
+        view: PlaneView,
+        course: Course,
+        options: PropagationOptions,
+    ) -> None:
+        self.options = options
+        self.course = course
+        self.target = course.target
+        self._start = seed
+        self.seed = self.mask = seed.mask
+        self.planes = 0
+        self._smallest = int(self.seed.sum())
+        self.misses = 0
+        self._first = Evidence.of(view, seed.mask, LEARNING_MARGIN)
+        self._recent: list[Evidence] = []
+        self._at_seed = self._appearance = Appearance([self._first], [1.0])
+        self._expected: Expected | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether more planes in a row were missed than allowed."""
+        return self.misses > self.options.patience
+
+    def prompts(self, view: PlaneView) -> Prompts:
+        """Prompts for the next plane: box, point and mask of what is expected there."""
+        self.planes += 1
+        expected = self._expected = self._expect(view)
+        size = np.array(view.embedding.plane_size)
+        pixels = pixels_per_cell(view.embedding.plane_size)
+        box = bounding_box(expected.mask) * np.tile(pixels, 2)
+        point = (_innermost(expected.mask) + 0.5) * pixels - 0.5
+        return Prompts(
+            points=[np.clip(point, 0, size - 1)],
+            box=np.minimum(box, np.tile(size, 2)),
+            mask_logits=np.clip(expected.logits, -LIMIT, LIMIT),
+        )
+
+    def _expect(self, view: PlaneView) -> Expected:
+        options = self.options
+        part = window_around(self.mask, 0.35, view.valid)
+        radius = np.sqrt(self.mask.sum() / np.pi)
+        distance = signed_distance(self.mask[part])
+        if self.target is not None:
+            distance = (distance + self._between(self.target, part)) / 2
+        near = np.clip(distance / (options.reach * radius), -4, 2)
+        logits = options.distance_weight * near
+        penalty = self._penalty()
+        if not view.is_blank(part):
+            grey = ndimage.gaussian_filter(self._appearance.by_grey(view, part), 1.5)
+            features = self._appearance.by_features(view, part)
+            logits += options.feature_weight * features
+            logits += options.grey_weight * np.clip(grey, -2, 2) - penalty
+        full = np.full(self.mask.shape, -LIMIT)
+        full[part] = np.where(view.valid[part], logits, -LIMIT)
+        mask = _joined(full > 0, self.mask)
+        enough = mask.sum() >= max(MIN_CELLS, options.min_area * self.seed.sum())
+        return Expected(part, full, penalty, mask if enough else self.mask)
+
+    def _penalty(self) -> float:
+        """Evidence asked for, far from the seed; none on the way to another seed."""
+        if self.target is not None:
+            return 0.0
+        away = (self.course.offset + self.planes) / self.course.half_length
+        return float(min(self.options.shrinkage * away**2, self.options.max_shrinkage))
+
+    def _between(self, target: Target, part: Slices) -> FloatArray:
+        """Signed distance between both seeds, each moved to where it should be."""
+        share = min(1.0, self.planes / target.planes)
+        centre = (1 - share) * self._start.centre + share * target.shape.centre
+        mixed: FloatArray = (1 - share) * self._start.moved(centre)
+        mixed += share * target.shape.moved(centre)
+        return mixed[part]
+
+    def update(
+        self, view: PlaneView, logits: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> Answer | None:
+        """Take SAM's answer to `prompts`.
+
+        Parameters
+        ----------
+        view : PlaneView
+        logits : ndarray of shape (M, 256, 256)
+        scores : ndarray of shape (M,)
+
+        Returns
+        -------
+        Answer, or None if the object was not found in this plane
+        """
+        expected = self._expected
+        if expected is None:
+            raise RuntimeError("prompts() must be called before update().")
+        part = expected.part
+        likely = _probability(expected.logits[part])
+        agreements = [
+            _overlap(_probability(one), likely)
+            for one in np.where(view.valid[part], logits[:, *part], -LIMIT)
+        ]
+        best = int(np.argmax(agreements + self.options.score_weight * scores))
+        mixed = self._mix(expected, logits[best], view.valid)
+        mask = ndimage.binary_fill_holes(_joined(mixed > 0, self.mask))
+        if not self._is_found(mask, view, agreements[best]):
+            self.misses += 1
+            return None
+        # No information, no decision: go on with what is expected, for a while.
+        self.misses = self.misses + 1 if view.is_blank(part) else 0
+        mixed = np.where(mask, np.maximum(mixed, 0.1), np.minimum(mixed, -0.1))
+        self._learn(view, mask)
+        return Answer.of(mixed, part, float(scores[best] * agreements[best]))
+
+    def _mix(
+        self, expected: Expected, logits: NDArray[np.float32], valid: Mask
+    ) -> FloatArray:
+        """SAM's logits and the expected ones, cut to the largest area allowed."""
+        share = self.options.decoder_weight
+        part = expected.part
+        sam = np.clip(logits[part], -SAM_LIMIT, SAM_LIMIT) - expected.penalty
+        mixed = (1 - share) * expected.logits[part] + share * sam
+        mixed = np.where(valid[part], mixed, -LIMIT)
+        most = int(self._largest_area())
+        if (mixed > 0).sum() > most:
+            # The least certain cells go, so that a leak does not end the object.
+            mixed = mixed - np.partition(mixed.ravel(), -most - 1)[-most - 1]
+        full = np.full(logits.shape, -LIMIT)
+        full[part] = mixed
+        return full
+
+    def _largest_area(self) -> float:
+        options = self.options
+        if self.target is not None:
+            # On the way to a seed the object may shrink and grow again.
+            ends = self.seed.sum(), self.target.shape.mask.sum()
+            return options.max_growth * float(max(ends))
+        regrown = options.max_regrowth * self._smallest
+        return float(min(options.max_growth * self.seed.sum(), regrown))
+
+    def _is_found(self, mask: Mask, view: PlaneView, agreement: float) -> bool:
+        options = self.options
+        least = max(MIN_CELLS, options.min_area * self.seed.sum())
+        if mask.sum() < least or (mask & view.valid).sum() == 0:
+            return False
+        part = window_around(mask, 0, view.valid)
+        if self.target is not None or view.is_blank(part):
+            return True
+        likeness = self._at_seed.by_grey(view, part)[mask[part]].mean()
+        enough = agreement >= options.min_agreement
+        return bool(enough and likeness >= options.min_likeness)
+
+    def _learn(self, view: PlaneView, mask: Mask) -> None:
+        self.mask = mask
+        self._smallest = min(self._smallest, int(mask.sum()))
+        part = window_around(mask, LEARNING_MARGIN, view.valid)
+        if self.options.memory == 0 or view.is_blank(part):
+            return
+        seen = Evidence.of(view, mask, LEARNING_MARGIN)
+        self._recent = [*self._recent, seen][-self.options.memory :]
+        weights = [1.0] + [0.5] * len(self._recent)
+        self._appearance = Appearance([self._first, *self._recent], weights)
+
+
+def _probability(logits: NDArray[np.floating]) -> FloatArray:
+    probability: FloatArray = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    return probability
+
+
+def _overlap(first: FloatArray, second: FloatArray) -> float:
+    """Intersection over union of two maps of probabilities."""
+    union = np.maximum(first, second).sum()
+    return float(np.minimum(first, second).sum() / max(union, 1e-6))
+
+
+def _joined(mask: Mask, before: Mask) -> Mask:
+    """Parts of a mask that touch the plane before; the largest if none does.
+
+    An object may split: all its parts are followed.
+    """
+    labels, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    shared = np.bincount(labels[before], minlength=count + 1)
+    sizes[0] = shared[0] = 0
+    keep = (shared > 0) & (sizes >= 0.1 * sizes.max())
+    if not keep.any():
+        keep[sizes.argmax()] = True
+    joined: Mask = keep[labels]
+    return joined
+
+
+def _innermost(mask: Mask) -> FloatArray:
+    """(row, column) of the cell farthest from the border."""
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    return np.array(np.unravel_index(depth.argmax(), depth.shape), np.float64)

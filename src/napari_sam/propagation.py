@@ -1,0 +1,372 @@
+"""Objects through a stack: from the planes where the user marked them to all others.
+
+Every object is followed outwards from its seeds, and from both ends between two of
+them. Objects share each plane's embedding and are decoded together. Planes are visited
+twice at most: once upwards, and once downwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_sam._appearance import PlaneView, pixels_per_cell, valid_cells
+from napari_sam._propagation_options import PropagationOptions
+from napari_sam._tracking import Answer, Course, Shape, Target, Tracker, blend
+from napari_sam.predictor import Predictor, check_prompts
+from napari_sam.transforms import logits_to_plane, mask_to_logits
+from napari_sam.types import LOGITS_SIZE, ImageEmbedding, Prediction, Prompts
+
+__all__ = [
+    "PropagationOptions",
+    "Seed",
+    "Stack",
+    "check_seeds",
+    "label_plane",
+    "propagate",
+]
+
+Seed: TypeAlias = Prompts | Prediction | NDArray[np.bool_]
+Seeds: TypeAlias = Mapping[int, Seed]
+WHOLE = (slice(0, LOGITS_SIZE), slice(0, LOGITS_SIZE))
+
+
+class Stack(Protocol):
+    """Planes 0, 1, 2, ... of one size, read and encoded when they are asked for."""
+
+    @property
+    def predictor(self) -> Predictor:
+        """Decodes the prompts."""
+
+    @property
+    def plane_size(self) -> tuple[int, int]:
+        """(rows, columns) of a plane."""
+
+    def __len__(self) -> int:
+        """Return the number of planes."""
+
+    def pixels(self, plane: int) -> NDArray[np.uint8]:
+        """Return a plane as SAM sees it."""
+
+    def embed(self, plane: int) -> ImageEmbedding:
+        """Embedding of a plane."""
+
+
+def is_stop(seed: Seed) -> bool:
+    """Whether a seed says that the object is not in its plane.
+
+    That is an empty mask, or negative points alone.
+    """
+    if isinstance(seed, Prompts):
+        has_shape = seed.box is not None or seed.mask_logits is not None
+        return not has_shape and not seed.point_labels.any()
+    mask = seed.best if isinstance(seed, Prediction) else seed
+    return not mask.any()
+
+
+def check_seeds(seeds: object, count: int, plane_size: tuple[int, int]) -> None:
+    """Refuse seeds from which no object can be followed.
+
+    Parameters
+    ----------
+    seeds : dict of int to Prompts, Prediction or bool (H, W)
+    count : int
+        Number of planes of the stack.
+    plane_size : (H, W)
+
+    Raises
+    ------
+    ValueError
+        If there are none, a plane does not exist, a seed is of another kind or shape or
+        says nothing, or none shows the object.
+    """
+    if not isinstance(seeds, Mapping) or not seeds:
+        raise ValueError("seeds must be a dict of plane to prompts or mask, not empty.")
+    for plane, seed in seeds.items():
+        is_whole = isinstance(plane, (int, np.integer)) and not isinstance(plane, bool)
+        if not is_whole or not 0 <= plane < count:
+            raise ValueError(
+                f"seeds must be in planes 0 to {count - 1}, got {plane!r}."
+            )
+        if isinstance(seed, Prompts):
+            check_prompts(seed, plane_size)
+            continue
+        mask = seed.best if isinstance(seed, Prediction) else seed
+        is_mask = isinstance(mask, np.ndarray) and mask.dtype == bool
+        if not is_mask or mask.shape != plane_size:
+            raise ValueError(
+                f"seeds must be Prompts, a Prediction or a bool mask of shape "
+                f"{plane_size}, got {_describe(seed)} in plane {plane}."
+            )
+    if all(is_stop(seed) for seed in seeds.values()):
+        raise ValueError("seeds must show the object in at least one plane.")
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return type(value).__name__
+
+
+@dataclass(eq=False)
+class _Object:
+    """What is known of one object: its seeds, and what was found in each plane."""
+
+    seeds: dict[int, Seed]
+    shapes: dict[int, Shape] = field(default_factory=dict)
+    given: dict[int, Prediction] = field(default_factory=dict)
+    found: dict[int, Answer] = field(default_factory=dict)
+    tracker: Tracker | None = None
+
+    def next_seed(self, plane: int, step: int) -> int | None:
+        """Nearest seed plane after a plane, in a direction; None if there is none."""
+        ahead = [seed for seed in self.seeds if (seed - plane) * step > 0]
+        return min(ahead, key=lambda seed: abs(seed - plane), default=None)
+
+    def is_between(self, plane: int) -> bool:
+        """Whether the object was shown both before and after a plane."""
+        ends = self.next_seed(plane, -1), self.next_seed(plane, 1)
+        return plane not in self.seeds and all(end in self.shapes for end in ends)
+
+    def needs(self, plane: int, step: int) -> bool:
+        """Whether the way in a direction from a seed leads to a plane."""
+        return plane not in self.seeds and self.next_seed(plane, -step) in self.shapes
+
+
+def propagate(
+    stack: Stack,
+    seeds: Mapping[int, Seeds],
+    planes: Sequence[int],
+    options: PropagationOptions,
+) -> Iterator[tuple[int, dict[int, Prediction]]]:
+    """Follow objects through a stack.
+
+    Parameters
+    ----------
+    stack : Stack
+    seeds : dict of object id to {plane: seed}
+        Checked by `check_seeds`. A mask is the object in its plane, exactly; so is a
+        `Prediction`'s best mask. An empty mask, or negative points alone, say that the
+        object is not in that plane: it is not followed further in that direction.
+    planes : sequence of int
+        The planes wanted, in order; seeds outside still count.
+    options : PropagationOptions
+
+    Yields
+    ------
+    tuple of int and dict of int to Prediction
+        Each of the planes once, as soon as it is final, and the objects in it; of one
+        mask each, with the predicted IoU times the agreement with the neighbours as
+        score. Seed planes come first, then upwards, then downwards, then the planes
+        without any object.
+    """
+    objects = {key: _Object(dict(one)) for key, one in seeds.items()}
+    left = list(dict.fromkeys(planes))
+    _decode_seeds(stack, objects)
+
+    def final(plane: int) -> tuple[int, dict[int, Prediction]]:
+        left.remove(plane)
+        return plane, _predictions(stack, objects, plane)
+
+    for plane in [plane for plane in left if _is_final(objects, plane, steps=(1, -1))]:
+        if any(plane in one.seeds for one in objects.values()):
+            yield final(plane)
+    for step in (1, -1):
+        later = (-1,) if step == 1 else ()
+        for plane in _way(objects, left, step, len(stack)):
+            _visit(stack, objects, plane, step, options)
+            if plane in left and _is_final(objects, plane, later):
+                yield final(plane)
+    for plane in list(left):
+        yield final(plane)
+
+
+def _is_final(objects: Mapping[int, _Object], plane: int, steps: Sequence[int]) -> bool:
+    """Whether no object will reach a plane in any of these directions."""
+    return not any(one.needs(plane, step) for one in objects.values() for step in steps)
+
+
+def _way(
+    objects: Mapping[int, _Object], planes: Sequence[int], step: int, count: int
+) -> Iterator[int]:
+    """Planes to visit in a direction, as far as one of those wanted needs it."""
+    wanted = [p for p in planes if any(one.needs(p, step) for one in objects.values())]
+    shown = [seed for one in objects.values() for seed in one.shapes]
+    if not wanted:
+        return
+    first, last = (min(shown), max(wanted)) if step == 1 else (max(shown), min(wanted))
+    for plane in range(first, last + step, step):
+        if 0 <= plane < count:
+            yield plane
+
+
+def _decode_seeds(stack: Stack, objects: Mapping[int, _Object]) -> None:
+    """Find the objects in their seed planes; prompts of a plane decode together."""
+    for plane in sorted({plane for one in objects.values() for plane in one.seeds}):
+        asked = {}
+        for key, one in objects.items():
+            seed = one.seeds.get(plane)
+            if seed is None or is_stop(seed):
+                continue
+            if isinstance(seed, Prompts):
+                asked[key] = seed
+            else:
+                one.given[plane] = _as_given(seed, plane)
+        if asked:
+            answers = stack.predictor.predict_batch(
+                stack.embed(plane), list(asked.values()), plane=plane
+            )
+            for key, prediction in zip(asked, answers, strict=True):
+                objects[key].given[plane] = _best_only(prediction)
+        for one in objects.values():
+            if plane in one.given:
+                _keep_shape(one, plane, valid_cells(stack.plane_size))
+
+
+def _as_given(seed: Seed, plane: int) -> Prediction:
+    """Take a mask as it is."""
+    if isinstance(seed, Prediction):
+        return _best_only(seed)
+    logits = mask_to_logits(np.asarray(seed))
+    return Prediction(np.array(seed)[None], np.ones(1, np.float32), logits[None], plane)
+
+
+def _best_only(prediction: Prediction) -> Prediction:
+    best = slice(prediction.best_index, prediction.best_index + 1)
+    return Prediction(
+        prediction.masks[best],
+        prediction.scores[best],
+        prediction.logits[best],
+        prediction.plane,
+    )
+
+
+def _keep_shape(one: _Object, plane: int, valid: NDArray[np.bool_]) -> None:
+    """Note where the object is in a seed plane, in the answer frame."""
+    logits = one.given[plane].best_logits
+    cells = (logits > 0) & valid
+    if not cells.any():  # thinner than a cell: the best cell it has
+        cells = (logits == logits[valid].max()) & valid
+    one.shapes[plane] = Shape(cells)
+
+
+def _visit(
+    stack: Stack,
+    objects: Mapping[int, _Object],
+    plane: int,
+    step: int,
+    options: PropagationOptions,
+) -> None:
+    """Carry all objects that are on their way into a plane."""
+    view: PlaneView | None = None
+    asked: dict[int, Prompts] = {}
+    for key, one in objects.items():
+        if plane in one.seeds:
+            one.tracker = None
+        is_start = plane in one.shapes and _leads_on(one, plane, step, len(stack))
+        if not is_start and one.tracker is None:
+            continue
+        view = view or PlaneView.of(stack.embed(plane), stack.pixels(plane))
+        if is_start:
+            one.tracker = _start(one, plane, step, view, options)
+        elif one.tracker is not None:
+            asked[key] = one.tracker.prompts(view)
+    if view is None or not asked:
+        return
+    logits, scores = stack.predictor.decode(view.embedding, list(asked.values()), True)
+    for key, masks, ious in zip(asked, logits.numpy(), scores.numpy(), strict=True):
+        _take(objects[key], plane, step, view, (masks, ious))
+
+
+def _leads_on(one: _Object, plane: int, step: int, count: int) -> bool:
+    return 0 <= plane + step < count and plane + step not in one.seeds
+
+
+def _start(
+    one: _Object, plane: int, step: int, view: PlaneView, options: PropagationOptions
+) -> Tracker:
+    """Set out from a seed, towards the next one if the object is there too."""
+    ahead = one.next_seed(plane, step)
+    if ahead is not None and ahead in one.shapes:
+        gap = abs(ahead - plane)
+        course = Course(gap, target=Target(one.shapes[ahead], gap))
+    else:
+        size = view.embedding.plane_size
+        area = max(shape.mask.sum() for shape in one.shapes.values())
+        radius = np.sqrt(area * pixels_per_cell(size).prod() / np.pi)
+        course = Course.outwards(one.shapes, plane, radius / options.step)
+    return Tracker(one.shapes[plane], view, course, options)
+
+
+def _take(
+    one: _Object,
+    plane: int,
+    step: int,
+    view: PlaneView,
+    answer: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> None:
+    """Keep what was found in a plane, mixed with what the other direction found."""
+    if one.tracker is None:
+        return
+    found = one.tracker.update(view, *answer)
+    if one.tracker.is_lost:
+        one.tracker = None
+    if found is None:
+        return
+    if plane in one.found:
+        behind, ahead = one.next_seed(plane, -step), one.next_seed(plane, step)
+        if behind is not None and ahead is not None:
+            # The nearer the seed it comes from, the more a direction is believed.
+            weight = abs(ahead - plane) / abs(ahead - behind)
+            found = blend(one.found[plane], found, weight)
+    one.found[plane] = found
+
+
+def _predictions(
+    stack: Stack, objects: Mapping[int, _Object], plane: int
+) -> dict[int, Prediction]:
+    """Objects of a plane, in its pixels; what was found is let go."""
+    result = {}
+    for key, one in objects.items():
+        if plane in one.given:
+            result[key] = one.given[plane]
+        elif plane in one.found:
+            answer = one.found.pop(plane)
+            logits = answer.full[None]
+            masks = stack.predictor.masks(torch.from_numpy(logits), stack.plane_size)
+            if masks.any():
+                scores = np.array([answer.score], np.float32)
+                result[key] = Prediction(masks, scores, logits, plane)
+    return result
+
+
+def label_plane(
+    predictions: Mapping[int, Prediction], plane_size: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Put the objects of one plane into a label image.
+
+    Parameters
+    ----------
+    predictions : dict of object id to Prediction
+    plane_size : (H, W)
+
+    Returns
+    -------
+    ndarray of shape (H, W), int64
+        Object ids; 0 is background. Where objects overlap, the one whose logits are
+        higher there gets the pixel.
+    """
+    labels = np.zeros(plane_size, np.int64)
+    best = np.full(plane_size, -np.inf, np.float32)
+    for key, prediction in predictions.items():
+        logits = torch.from_numpy(np.ascontiguousarray(prediction.best_logits))
+        level = logits_to_plane(logits[None, None], plane_size)[0, 0].numpy()
+        wins = prediction.best & (level > best)
+        labels[wins] = key
+        best[wins] = level[wins]
+    return labels
