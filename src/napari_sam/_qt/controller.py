@@ -290,7 +290,7 @@ class Annotator(QObject):
         self._watcher.watch(self.image, self._layers)
 
     def _say_next(self, layer: Any) -> None:
-        """Keep what is drawn next for the chosen object: selecting points changes it."""
+        """Keep what is drawn next for the chosen object; selecting would change it."""
         wanted = {"object": self.choices.object_id, "label": self.choices.label}
         defaults = layer.feature_defaults
         if any(

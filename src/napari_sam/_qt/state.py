@@ -196,7 +196,7 @@ def status_text(scene: Scene, choices: Choices, work: Work) -> str:
         return "The mask will be accepted as soon as it is there."
     answer = shown_answer(scene, choices, work)
     if answer is None or answer.request != wanted:
-        return "The mask is on its way."
+        return f"{work.doing or 'Waiting'}: the mask is on its way."
     count = len(answer.prediction.masks)
     if count > 1:
         return f"Accept this mask, see the other {count - 1}, or add a point."

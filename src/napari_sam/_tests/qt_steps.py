@@ -74,6 +74,8 @@ class User:
         self.qtbot = qtbot
         self.dock, self.widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
         assert isinstance(self.widget, SegmentAnythingWidget)
+        self.points: Any = None
+        self.shapes: Any = None
         self.controls = self.widget.controls
         self.annotator = self.widget.annotator
 

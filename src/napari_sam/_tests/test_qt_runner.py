@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -19,10 +20,10 @@ class Log:
     """What a runner reports, in order."""
 
     def __init__(self) -> None:
-        self.done: list = []
-        self.failed: list = []
-        self.steps: list = []
-        self.threads: set = set()
+        self.done: list[Any] = []
+        self.failed: list[Exception] = []
+        self.steps: list[Any] = []
+        self.threads: set[threading.Thread] = set()
 
     @property
     def receiver(self) -> Receiver:
@@ -33,7 +34,7 @@ class Log:
             partial(self._note, self.steps),
         )
 
-    def _note(self, where: list, value) -> None:
+    def _note(self, where: list[Any], value) -> None:
         where.append(value)
         self.threads.add(threading.current_thread())
 
@@ -229,7 +230,8 @@ def test_close_in_mid_work_delivers_nothing_more(qtbot, log, is_generator):
     def steps():
         begun.set()
         while True:
-            yield time.sleep(0.01)
+            time.sleep(0.01)
+            yield
 
     work = steps if is_generator else partial(held, begun, release, "late")
     runner = Runner()
