@@ -38,7 +38,7 @@ CROWD = 6
 SPINE_CONTRAST = (-200.0, 800.0)
 # The body seen from the side: there the vertebrae lie apart.
 SPINE_PLANE_AXES = (1, 2)
-SPINE_STEP = 4
+SPINE_STEP = 6
 # A part of fewer pixels in a plane would be too small to draw a box around.
 SMALLEST_PART = 12
 
@@ -158,7 +158,7 @@ def centre(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def spine(predictor: "Predictor") -> SampleResult:
-    """Segment three vertebrae in every fourth plane, and interpolate between them."""
+    """Segment three vertebrae in every sixth plane, and interpolate between them."""
     from napari_sam.io import read_image, read_labels, sample_path
     from napari_sam.session import Session
 
@@ -188,7 +188,7 @@ def spine(predictor: "Predictor") -> SampleResult:
 
 
 def spine_prompts(truth: NDArray[Any]) -> list[PromptedObject]:
-    """Box each part of each label, and click on it, in every fourth plane.
+    """Box each part of each label, and click on it, in every sixth plane.
 
     A prompt per part, since in a plane a vertebra is often a body and pieces of its
     arch.
