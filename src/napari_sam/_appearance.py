@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from napari_sam.transforms import model_size, resize_to_model
@@ -50,11 +51,13 @@ class PlaneView:
     @classmethod
     def of(cls, embedding: ImageEmbedding, pixels: NDArray[np.uint8]) -> PlaneView:
         """See a plane (H, W) or (H, W, 3), uint8."""
-        shown = resize_to_model(pixels).float().mean(dim=0).numpy()
-        frame = np.zeros((MODEL_SIZE, MODEL_SIZE), np.float32)
+        if pixels.ndim == 3:
+            pixels = pixels.mean(axis=2).astype(np.uint8)
+        shown = resize_to_model(pixels)[0].numpy()
+        frame = np.zeros((MODEL_SIZE, MODEL_SIZE), np.uint8)
         frame[: shown.shape[0], : shown.shape[1]] = shown
-        side = MODEL_SIZE // LOGITS_SIZE
-        grey = frame.reshape(LOGITS_SIZE, side, LOGITS_SIZE, side).mean(axis=(1, 3))
+        cells = Image.fromarray(frame).reduce(MODEL_SIZE // LOGITS_SIZE)
+        grey = np.asarray(cells, dtype=np.float32)
         features = embedding.features[0].float().cpu().numpy()
         return cls(embedding, features, grey, valid_cells(embedding.plane_size))
 

@@ -6,7 +6,6 @@ among its three masks by how well they agree with that prediction, and mixes bot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from napari_sam._appearance import (
     pixels_per_cell,
     window_around,
 )
+from napari_sam._course import Course, Shape, Target, signed_distance
 from napari_sam._propagation_options import PropagationOptions
 from napari_sam.types import LOGITS_SIZE, Prompts
 
@@ -32,6 +32,8 @@ LEARNING_MARGIN = 0.75
 # Logits beyond this say no more than "certain".
 LIMIT = 10.0
 SAM_LIMIT = 5.0
+# Between two seeds the distance counts more: the shape is known at both ends.
+TRUST_BETWEEN = 2.0
 # Objects of fewer cells (of 256 x 256) cannot be told from noise.
 MIN_CELLS = 4
 
@@ -82,80 +84,6 @@ def blend(first: Answer, second: Answer, weight: float) -> Answer:
     logits = (1 - weight) * first.full + weight * second.full
     score = (1 - weight) * first.score + weight * second.score
     return Answer.of(logits, (rows, columns), score)
-
-
-def signed_distance(mask: Mask) -> FloatArray:
-    """Distance to the border in cells, positive inside."""
-    inside = ndimage.distance_transform_edt(mask)
-    outside = ndimage.distance_transform_edt(~mask)
-    distance: FloatArray = inside - outside
-    return distance
-
-
-class Shape:
-    """The mask of a seed, and its signed distance wherever it is moved to."""
-
-    def __init__(self, mask: Mask) -> None:
-        self.mask = mask
-        self.centre = np.array(ndimage.center_of_mass(mask))
-        self._distance = signed_distance(mask)
-
-    def moved(self, centre: FloatArray) -> FloatArray:
-        """Signed distance (256, 256) of the mask, moved to another centre."""
-        moved: FloatArray = ndimage.shift(
-            self._distance, centre - self.centre, order=1, mode="nearest"
-        )
-        return moved
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The next seed in the direction a tracker runs in, and how many planes away."""
-
-    shape: Shape
-    planes: int
-
-
-@dataclass(frozen=True, eq=False)
-class Course:
-    """What the seeds tell about the way ahead.
-
-    Parameters
-    ----------
-    half_length : float
-        Planes from the object's widest to its end, as far as can be guessed.
-    offset : float
-        Planes from its widest to the seed the tracker starts from.
-    target : Target, optional
-        The next seed in this direction.
-    """
-
-    half_length: float
-    offset: float = 0.0
-    target: Target | None = None
-
-    @classmethod
-    def outwards(cls, shapes: Mapping[int, Shape], plane: int, radius: float) -> Course:
-        """From the outermost seed: an ellipsoid through the seeds, else a sphere.
-
-        Parameters
-        ----------
-        shapes : dict of plane to Shape
-            All seeds of the object.
-        plane : int
-            The one to start from.
-        radius : float
-            Of the largest seed, in steps from plane to plane.
-        """
-        areas = {one: int(shape.mask.sum()) for one, shape in shapes.items()}
-        widest = max(areas, key=areas.__getitem__)
-        offset = abs(plane - widest)
-        other = plane if offset else max(areas, key=lambda one: abs(one - widest))
-        if other == widest:
-            return cls(radius)
-        # Area of an ellipsoid's section: 1 - (distance / half length) squared.
-        narrowing = max(1 - areas[other] / areas[widest], 0.02)
-        return cls(abs(other - widest) / np.sqrt(narrowing), offset)
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,16 +165,19 @@ class Tracker:
         part = window_around(self.mask, 0.35, view.valid)
         radius = np.sqrt(self.mask.sum() / np.pi)
         distance = signed_distance(self.mask[part])
+        weight = options.distance_weight
         if self.target is not None:
             distance = (distance + self._between(self.target, part)) / 2
+            weight *= TRUST_BETWEEN
         near = np.clip(distance / (options.reach * radius), -4, 2)
-        logits = options.distance_weight * near
+        logits = weight * near
         penalty = self._penalty()
         if not view.is_blank(part):
             grey = ndimage.gaussian_filter(self._appearance.by_grey(view, part), 1.5)
             features = self._appearance.by_features(view, part)
             logits += options.feature_weight * features
-            logits += options.grey_weight * np.clip(grey, -2, 2) - penalty
+            logits += options.grey_weight * np.clip(grey, -2, 2)
+            logits -= options.caution + penalty
         full = np.full(self.mask.shape, -LIMIT)
         full[part] = np.where(view.valid[part], logits, -LIMIT)
         mask = _joined(full > 0, self.mask)
@@ -257,8 +188,11 @@ class Tracker:
         """Evidence asked for, far from the seed; none on the way to another seed."""
         if self.target is not None:
             return 0.0
+        options = self.options
         away = (self.course.offset + self.planes) / self.course.half_length
-        return float(min(self.options.shrinkage * away**2, self.options.max_shrinkage))
+        # A sphere is a guess; an end that the seeds point to is not.
+        most = np.inf if self.course.is_measured else options.max_shrinkage
+        return float(min(options.shrinkage * away**2, most))
 
     def _between(self, target: Target, part: Slices) -> FloatArray:
         """Signed distance between both seeds, each moved to where it should be."""

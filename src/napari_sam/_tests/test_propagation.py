@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_sam as ns
+from napari_sam._course import Course, Shape
 from napari_sam._tests.seeing_predictor import SeeingPredictor
 from napari_sam._tracking import Answer, blend
 from napari_sam.propagation import label_plane
@@ -147,6 +148,23 @@ def test_two_seeds_are_joined_from_both_ends() -> None:
     seeds = {1: box_of(truth[1]), 10: box_of(truth[10])}
     found = session_of(truth).segment_volume(seeds)
     assert dice(found[1:11], truth[1:11]) > 0.9
+
+
+@pytest.mark.parametrize("plane", [3, 6, 9])
+def test_the_end_is_where_an_ellipsoid_through_the_seeds_ends(plane: int) -> None:
+    """Three sections of an ellipsoid tell its length; one of a sphere its radius."""
+    cells = np.indices((256, 256)) - 128
+    areas = {z: 400 * (1 - ((z - 6) / 5) ** 2) for z in (3, 6, 9)}
+    shapes = {
+        z: Shape((cells**2).sum(axis=0) < area / np.pi) for z, area in areas.items()
+    }
+    course = Course.outwards(shapes, plane, radius=99)
+    assert course.half_length == pytest.approx(5, rel=0.1)
+    assert course.offset == abs(plane - 6)
+    assert course.is_measured
+    alone = Course.outwards({plane: shapes[plane]}, plane, radius=4)
+    assert (alone.half_length, alone.offset) == (4, 0)
+    assert not alone.is_measured
 
 
 @pytest.mark.parametrize("kind", ["mask", "prediction"])
