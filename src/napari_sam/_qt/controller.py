@@ -155,6 +155,8 @@ class Annotator(QObject):
             self.download()
         elif self.image is not None:
             workspace.make_prompts(self.viewer, self.image)
+            if self.scene.view is not None:
+                self.preview.prepare(self.image, self.scene.view)
             self._update()
 
     def download(self) -> None:

@@ -19,7 +19,7 @@ from napari_sam._layers import (
 )
 from napari_sam._layers_features import object_features
 from napari_sam._layers_make import placement
-from napari_sam._layers_view import convert
+from napari_sam._layers_view import convert, image_shape
 from napari_sam.types import Prediction
 
 ROLE = "napari-sam"
@@ -245,22 +245,47 @@ class Preview:
         view : ViewPlane
             The plane of the prediction.
         """
-        place = plane_placement(image, view)
+        self.prepare(image, view)
+        layer, place = self.layer, plane_placement(image, view)
+        if layer is None:
+            return
         drawn = (prediction, mask_index, object_id)
-        if self.layer is None or not is_in(self.viewer, self.layer):
-            data = plane_data(prediction.masks[mask_index], object_id, view)
-            self.layer = Labels(data, name="preview", opacity=0.6, **place)
-            self.layer.metadata[ROLE] = (PREVIEW, str(image.unique_id))
-            points, shapes = find_prompts(self.viewer, image)
-            add_keeping_selection(self.viewer, self.layer, shapes or points)
-        else:
-            _place(self.layer, place)
-            if drawn != self._drawn:
-                mask = prediction.masks[mask_index]
-                self.layer.data = plane_data(mask, object_id, view)
-        self._drawn = drawn
-        if not self.layer.visible:
-            self.layer.visible = True
+        if drawn != self._drawn:
+            layer.data = plane_data(prediction.masks[mask_index], object_id, view)
+            self._drawn = drawn
+        _place(layer, place)
+        if not layer.visible:
+            layer.visible = True
+
+    def prepare(self, image: Image, view: ViewPlane) -> None:
+        """Make the layer, still empty and hidden, if it is not there.
+
+        Parameters
+        ----------
+        image : Image layer
+        view : ViewPlane
+
+        Notes
+        -----
+        napari takes its time to add a layer; it is not to be taken from the first
+        click.
+        """
+        if self.layer is not None and is_in(self.viewer, self.layer):
+            return
+        shape = image_shape(image)
+        rows, columns = view.plane_axes
+        empty = np.zeros((shape[rows], shape[columns]), dtype=bool)
+        self.layer = Labels(
+            plane_data(empty, 0, view),
+            name="preview",
+            opacity=0.6,
+            visible=False,
+            **plane_placement(image, view),
+        )
+        self.layer.metadata[ROLE] = (PREVIEW, str(image.unique_id))
+        self._drawn = None
+        points, shapes = find_prompts(self.viewer, image)
+        add_keeping_selection(self.viewer, self.layer, shapes or points)
 
     def hide(self) -> None:
         """Hide the mask."""
