@@ -71,6 +71,12 @@ class PropagationOptions:
     ------
     ValueError
         If a number is not finite or below zero where that means nothing.
+
+    Examples
+    --------
+    >>> from napari_sam import PropagationOptions
+    >>> PropagationOptions(spacing=(5, 1, 1)).step
+    5.0
     """
 
     spacing: tuple[float, float, float] | None = None

@@ -180,7 +180,8 @@ class Tracker:
             logits -= options.caution + penalty
         full = np.full(self.mask.shape, -LIMIT)
         full[part] = np.where(view.valid[part], logits, -LIMIT)
-        mask = _joined(full > 0, self.mask)
+        mask = np.zeros(self.mask.shape, bool)
+        mask[part] = _joined(full[part] > 0, self.mask[part])
         enough = mask.sum() >= max(MIN_CELLS, options.min_area * self.seed.sum())
         return Expected(part, full, penalty, mask if enough else self.mask)
 
@@ -228,7 +229,10 @@ class Tracker:
         ]
         best = int(np.argmax(agreements + self.options.score_weight * scores))
         mixed = self._mix(expected, logits[best], view.valid)
-        mask = ndimage.binary_fill_holes(_joined(mixed > 0, self.mask))
+        mask = np.zeros(self.mask.shape, bool)
+        mask[part] = ndimage.binary_fill_holes(
+            _joined(mixed[part] > 0, self.mask[part])
+        )
         if not self._is_found(mask, view, agreements[best]):
             self.misses += 1
             return None
@@ -319,5 +323,7 @@ def _joined(mask: Mask, before: Mask) -> Mask:
 
 def _innermost(mask: Mask) -> FloatArray:
     """(row, column) of the cell farthest from the border."""
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    return np.array(np.unravel_index(depth.argmax(), depth.shape), np.float64)
+    box = bounding_box(mask)
+    part = mask[box[0] : box[2], box[1] : box[3]]
+    depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
+    return box[:2] + np.array(np.unravel_index(depth.argmax(), depth.shape), float)
