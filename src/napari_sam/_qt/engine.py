@@ -186,7 +186,8 @@ class Engine:
         """
         yield from self.prepare(request.source.model)
         session = self._open(request.source)
-        yield f"Looking at {plane_text(request.plane)}"
+        is_stack = bool(session.stack_shape)
+        yield f"Looking at {plane_text(request.plane) if is_stack else 'the image'}"
         prompts = request.prompts.to_prompts()
         prediction = session.segment(prompts, request.plane)
         return Answer(request, prediction, self.report())

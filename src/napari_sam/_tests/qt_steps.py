@@ -9,7 +9,7 @@ import torch
 from qtpy.QtCore import Qt
 
 from napari_sam._qt.annotation import SegmentAnythingWidget
-from napari_sam._tests.tiny_models import CountingPredictor, tiny_sam
+from napari_sam._tests.tiny_models import WIDTH, CountingPredictor, tiny_sam
 
 PLUGIN, TITLE = "napari-sam-stacks", "Segment Anything"
 
@@ -35,6 +35,10 @@ class DiscPredictor(CountingPredictor):
         super().__init__(
             tiny_sam(), "discs", "discs", device="cpu", precision="float32"
         )
+
+    def _encode(self, planes: Any) -> Any:
+        features = torch.zeros(1, WIDTH, 64, 64)
+        return [self.restore(features, plane, self.key(plane)) for plane in planes]
 
     def decode(self, embedding: Any, prompts: Any, multimask: bool) -> Any:
         """Logits (B, M, 256, 256) and scores (B, M)."""
