@@ -60,7 +60,7 @@ class LabelRegions:
     def read(cls, labels: Labels, spacing: Spacing, only: Only) -> LabelRegions:
         """Check the arguments that all functions have; ValueError if one is wrong."""
         labels = np.asarray(labels)
-        if labels.dtype.kind not in "bui":
+        if labels.dtype.kind not in "biu":
             raise ValueError(f"labels must be bool or integer, got {labels.dtype}.")
         if labels.ndim == 0 or labels.size == 0:
             raise ValueError(f"labels must have axes and pixels, got {labels.shape}.")

@@ -370,9 +370,9 @@ def build_from_state(state: dict[str, Tensor], source: str = "the checkpoint") -
     try:
         model.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
-        first = textwrap.shorten(str(error).splitlines()[1], 200)
+        first = textwrap.shorten(str(error).splitlines()[1], 200).rstrip(".")
         raise ValueError(
-            f"{source} looks like a {encoder} checkpoint but does not fit: {first.rstrip('.')}."
+            f"{source} looks like a {encoder} checkpoint but does not fit: {first}."
         ) from None
     # Tensors read from a file do not ask for gradients until they are parameters.
     return model.requires_grad_(True)
