@@ -78,6 +78,7 @@ class SegmentAnythingWidget(QWidget):
             "discard": own.discard,
             "toggle_label": own.toggle_label,
             "cycle_mask": own.cycle_mask,
+            "use_label": own.use_label,
             "next_free_object": own.next_free_object,
             "next_object": lambda: own.step_object(1),
             "previous_object": lambda: own.step_object(-1),
@@ -109,6 +110,7 @@ class SegmentAnythingWidget(QWidget):
         controls.masks.chosen.connect(own.choose_mask)
         controls.accept.clicked.connect(own.accept)
         controls.discard.clicked.connect(own.discard)
+        controls.use_label.clicked.connect(own.use_label)
         controls.widen.clicked.connect(own.widen_target)
         controls.next_after_accept.toggled.connect(
             lambda on: own.choose(next_after_accept=on)
@@ -137,6 +139,7 @@ class SegmentAnythingWidget(QWidget):
         controls.masks.show_scores(scores, work.mask_index)
         controls.accept.setEnabled(answer is not None)
         controls.discard.setEnabled(choices.object_id in scene.prompts)
+        controls.use_label.setEnabled(own.target is not None)
         controls.widen.setVisible(self._is_target_narrow())
         controls.status.setText(status_text(scene, choices, work))
         controls.progress.setFormat(work.doing)

@@ -7,8 +7,7 @@ is done.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,32 +18,29 @@ from napari_sam._layers import (
     BACKGROUND,
     FOREGROUND,
     CommitOptions,
+    ObjectPrompts,
     PromptLayers,
     check_target,
     commit_mask,
     next_free_label,
-    set_next_prompt,
+    prompts_from_layers,
     widen_labels,
 )
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
-from napari_sam._qt.engine import (
-    Answer,
-    Encoded,
-    Engine,
-    Request,
-    Source,
-)
+from napari_sam._qt.engine import Answer, Encoded, Engine, Request, Source
 from napari_sam._qt.prefetch import Prefetcher
-from napari_sam._qt.report import report_error
+from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
 from napari_sam._qt.scene import read_scene
 from napari_sam._qt.state import (
     Choices,
+    LabelKey,
     Scene,
     Work,
     resolve_request,
     shown_answer,
+    with_labels,
     written_text,
 )
 from napari_sam._qt.watch import Watcher
@@ -52,6 +48,8 @@ from napari_sam.registry import get_spec
 from napari_sam.types import Plane
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from napari.layers import Image, Labels
 
 
@@ -88,6 +86,7 @@ class Annotator(QObject):
         self.ready: set[tuple[Source, Plane]] = set()
         self.preview = workspace.Preview(viewer)
         self._layers = PromptLayers()
+        self._labels: dict[LabelKey, ObjectPrompts] = {}  # those to correct
         self._edition = 0
         self._is_closed = False
         self._dirty = QTimer(self)
@@ -123,6 +122,7 @@ class Annotator(QObject):
         self.runner.submit_idle(self.engine.forget, Receiver())
         self.work = Work(cache=self.work.cache)
         self.ready.clear()
+        self._labels.clear()
         self._prefetcher.forget()
         if image is not None:
             is_stack = len(image_shape(image)) > 2
@@ -205,14 +205,29 @@ class Annotator(QObject):
         with self._errors():
             self._commit(answer)
 
+    def use_label(self) -> None:
+        """Take the object's label in the displayed plane as a prompt, to correct it."""
+        view, number = self.scene.view, self.choices.object_id
+        if self.image is None or self.target is None or view is None:
+            return
+        with self._errors():
+            layers = PromptLayers(labels=self.target, label_ids=[number])
+            found = prompts_from_layers(self.image, view, layers)
+            if number not in found:
+                raise ValueError(
+                    f"layer {self.target.name!r} has no label {number} in this plane."
+                )
+            self._labels[number, view.plane, view.plane_axes] = found[number]
+            self._update()
+
     def discard(self) -> None:
         """Remove the prompts of the object in the displayed plane."""
         if self.image is None or self.scene.view is None:
             return
+        view, number = self.scene.view, self.choices.object_id
+        self._labels.pop((number, view.plane, view.plane_axes), None)
         with self._errors():
-            workspace.remove_prompts(
-                self._layers, self.image, self.scene.view, self.choices.object_id
-            )
+            workspace.remove_prompts(self._layers, self.image, view, number)
         self._update()
 
     def widen_target(self) -> None:
@@ -255,6 +270,7 @@ class Annotator(QObject):
         self.scene = read_scene(
             self.viewer, self.image, self._layers, self.choices, self._edition
         )
+        self.scene = with_labels(self.scene, self._labels)
         wanted = resolve_request(self.scene, self.choices)
         if wanted is None and self.work.submitted is not None:
             if self.runner.is_busy:
@@ -287,19 +303,9 @@ class Annotator(QObject):
         points, shapes = workspace.find_prompts(self.viewer, self.image)
         for layer in (points, shapes):
             if layer is not None:
-                self._say_next(layer)
+                workspace.say_next(layer, self.choices.object_id, self.choices.label)
         self._layers = PromptLayers(points, shapes)
         self._watcher.watch(self.image, self._layers)
-
-    def _say_next(self, layer: Any) -> None:
-        """Keep what is drawn next for the chosen object; selecting would change it."""
-        wanted = {"object": self.choices.object_id, "label": self.choices.label}
-        defaults = layer.feature_defaults
-        if any(
-            name not in defaults or defaults[name][0] != value
-            for name, value in wanted.items()
-        ):
-            set_next_prompt(layer, self.choices.object_id, self.choices.label)
 
     def _receiver(self, done: Callable[[Any], None]) -> Receiver:
         return Receiver(done, self._on_failure, self._on_step)
@@ -363,8 +369,9 @@ class Annotator(QObject):
         target = self.target or workspace.make_target(image, number)
         check_target(target, image, view)
         mask = answer.prediction.masks[self.work.mask_index]
-        options = CommitOptions(self.choices.overlap)
-        count = commit_mask(target, view, mask, number, options)
+        count = commit_mask(
+            target, view, mask, number, CommitOptions(self.choices.overlap)
+        )
         if self.target is None:
             workspace.add_keeping_selection(self.viewer, target, self.preview.layer)
             self.target = target
@@ -384,10 +391,5 @@ class Annotator(QObject):
             return max(taken) + 1
         return next_free_label(self.target, taken)
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Report what goes wrong; the viewer goes on."""
-        try:
-            yield
-        except Exception as error:
-            self._on_failure(error)
+    def _errors(self) -> AbstractContextManager[None]:
+        return reporting(self._on_failure)

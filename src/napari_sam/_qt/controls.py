@@ -174,6 +174,7 @@ class Controls(QWidget):
         layout.addWidget(self.masks)
         layout.addLayout(row(self.accept, self.discard))
         layout.addLayout(self._form(("Labels", self.target), ("Others", self.overlap)))
+        layout.addWidget(self.use_label)
         layout.addWidget(self.widen)
         layout.addWidget(self.next_after_accept)
         layout.addWidget(self.status)
@@ -235,6 +236,7 @@ class Controls(QWidget):
         )
         self.overlap.addItem("keep other labels", "protect")
         self.overlap.addItem("overwrite other labels", "overwrite")
+        self.use_label = button("Correct its label", ACTIONS["use_label"].tooltip)
         self.widen = button(
             "Convert the labels", "Keep all labels in a type that holds larger numbers"
         )

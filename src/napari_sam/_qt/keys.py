@@ -41,6 +41,7 @@ ACTIONS: dict[str, Action] = {
         Action("accept", "K", "Keep: write the mask into the labels"),
         Action("discard", "W", "Wipe: remove the object's prompts in this plane"),
         Action("toggle_label", "G", "Switch between foreground and background"),
+        Action("use_label", "H", "Begin with the object's label in this plane"),
         Action("cycle_mask", "Q", "See the next of the masks"),
         Action("next_free_object", "N", "New object: go on with the next free number"),
         Action("next_object", "U", "Go to the next object"),

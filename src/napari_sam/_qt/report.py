@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from napari.utils.notifications import notification_manager, show_error
 
 # Said in a sentence by this package; anything else is a fault in it.
@@ -25,3 +28,17 @@ def report_error(error: Exception) -> str:
         return str(error)
     notification_manager.receive_error(type(error), error, error.__traceback__)
     return f"Something went wrong: {error}"
+
+
+@contextmanager
+def reporting(on_error: Callable[[Exception], None]) -> Iterator[None]:
+    """Hand on what goes wrong within; the viewer goes on.
+
+    Parameters
+    ----------
+    on_error : callable
+    """
+    try:
+        yield
+    except Exception as error:
+        on_error(error)

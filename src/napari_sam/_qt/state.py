@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
 
 from napari_sam._layers_features import FOREGROUND
 from napari_sam._layers_prompts import ObjectPrompts
 from napari_sam._layers_view import ViewPlane
 from napari_sam._qt.engine import Answer, CacheReport, Request, Source, plane_text
+from napari_sam.types import Plane, Prompts
 
 MIB = 1 << 20
+
+LabelKey: TypeAlias = tuple[int, Plane, tuple[int, int]]
+"""Number of an object, plane, and axes of the plane."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,53 @@ class Work:
     doing: str = ""
     error: str = ""
     cache: CacheReport | None = None
+
+
+def merge_prompts(drawn: ObjectPrompts | None, label: ObjectPrompts) -> ObjectPrompts:
+    """Add what a label says about an object to what was drawn.
+
+    Parameters
+    ----------
+    drawn : ObjectPrompts, optional
+    label : ObjectPrompts
+        A mask and the box around it.
+
+    Returns
+    -------
+    ObjectPrompts
+        All points, both masks, and the box around both boxes.
+    """
+    if drawn is None:
+        return label
+    points = drawn.prompts
+    boxes = [one for one in (points.box, label.prompts.box) if one is not None]
+    edges = np.stack(boxes)
+    box = [*edges[:, :2].min(axis=0), *edges[:, 2:].max(axis=0)]
+    masks = [one for one in (drawn.mask, label.mask) if one is not None]
+    mask = np.logical_or.reduce(masks) if masks else None
+    return ObjectPrompts(Prompts(points.points, points.point_labels, box), mask)
+
+
+def with_labels(scene: Scene, labels: Mapping[LabelKey, ObjectPrompts]) -> Scene:
+    """Add labels that are to be corrected to the prompts of the displayed plane.
+
+    Parameters
+    ----------
+    scene : Scene
+    labels : mapping
+        By object, plane and axes of the plane.
+
+    Returns
+    -------
+    Scene
+    """
+    if scene.view is None:
+        return scene
+    prompts, here = dict(scene.prompts), (scene.view.plane, scene.view.plane_axes)
+    for (number, *where), label in labels.items():
+        if tuple(where) == here:
+            prompts[number] = merge_prompts(prompts.get(number), label)
+    return replace(scene, prompts=prompts)
 
 
 def resolve_request(scene: Scene, choices: Choices) -> Request | None:

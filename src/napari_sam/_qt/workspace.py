@@ -16,6 +16,7 @@ from napari_sam._layers import (
     make_labels_layer,
     make_points_layer,
     make_shapes_layer,
+    set_next_prompt,
 )
 from napari_sam._layers_features import object_features
 from napari_sam._layers_make import placement
@@ -129,6 +130,23 @@ def make_prompts(viewer: Any, image: Image) -> tuple[Points, Shapes]:
     viewer.layers.selection.active = points
     points.mode = "add"
     return points, shapes
+
+
+def say_next(layer: Points | Shapes, object_id: int, label: str) -> None:
+    """Keep what is drawn next for the chosen object; selecting would change it.
+
+    Parameters
+    ----------
+    layer : Points or Shapes layer
+    object_id : int
+    label : {"foreground", "background"}
+    """
+    defaults = layer.feature_defaults
+    if any(
+        name not in defaults or defaults[name][0] != value
+        for name, value in (("object", object_id), ("label", label))
+    ):
+        set_next_prompt(layer, object_id, label)
 
 
 def make_target(image: Image, object_id: int) -> Labels:

@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QLabel, QSpinBox
 
 from napari_sam._layers import BACKGROUND, FOREGROUND
-from napari_sam._tests.qt_steps import DiscPredictor, User, image
+from napari_sam._tests.test_qt_steps import DiscPredictor, User, image
 from napari_sam.session import Session
 from napari_sam.types import Prompts
 
@@ -227,6 +227,35 @@ def test_objects_have_numbers_and_keys(started):
     assert len(started.shapes.data) == 0
     assert started.preview is None
     assert "Click on object 4" in started.status
+
+
+def test_an_existing_label_is_corrected_in_place(started, monkeypatch):
+    """It is a mask prompt, and what is accepted takes its place."""
+    errors = notified(monkeypatch)
+    data = np.zeros((48, 64), np.uint8)
+    data[10:21, 20:31] = 7
+    own = started.viewer.add_labels(data, name="mine")
+    assert not started.controls.use_label.isEnabled()
+    started.annotator.set_target(own)
+    started.key("H")
+    assert errors == ["layer 'mine' has no label 1 in this plane."]
+    started.controls.object_id.setValue(7)
+    started.press("use_label")
+    started.settle()
+    asked = started.annotator.work.answer.request.prompts
+    np.testing.assert_array_equal(asked.mask, data == 7)
+    np.testing.assert_array_equal(asked.prompts.box, [10, 20, 21, 31])
+    started.press("background")
+    started.points.add([10, 20])
+    started.settle()
+    assert started.annotator.work.answer.request.prompts.mask is not None
+    started.press("accept")
+    np.testing.assert_array_equal(own.data == 7, started.mask())
+    assert own.data.dtype == np.uint8
+    started.key("J")
+    started.press("discard")
+    started.settle()
+    assert "Click on object 7" in started.status
 
 
 def test_accepting_before_the_mask_is_there_waits_for_it(started, counting):

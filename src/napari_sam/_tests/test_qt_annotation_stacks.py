@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 from napari_sam import segment_layers
-from napari_sam._tests.qt_steps import DiscPredictor, User, image
+from napari_sam._tests.test_qt_steps import DiscPredictor, User, image
 
 
 @pytest.fixture

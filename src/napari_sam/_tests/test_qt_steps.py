@@ -1,11 +1,18 @@
-"""What a user does with the widget, for tests: open it, click, draw, wait."""
+"""What a user does with the widget, for tests: open it, click, draw, wait.
+
+There is no test in here; it is called test_qt_* because it imports Qt (CONTRIBUTING.md).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+
+pytest.importorskip("qtpy.QtCore", exc_type=ImportError)
+
 from qtpy.QtCore import Qt
 
 from napari_sam._qt.annotation import SegmentAnythingWidget
