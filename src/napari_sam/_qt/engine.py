@@ -268,7 +268,7 @@ def neighbours(
     >>> neighbours((0,), (5,))
     [1, 2]
     >>> neighbours((3, 1), (9, 2), reach=1)
-    [(4, 1), (2, 1), (3, 0)]
+    [(3, 0), (4, 1), (2, 1)]
     """
     found: list[Plane] = []
     for distance in range(1, reach + 1):

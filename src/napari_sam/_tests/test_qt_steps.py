@@ -1,6 +1,6 @@
 """What a user does with the widget, for tests: open it, click, draw, wait.
 
-There is no test in here; it is called test_qt_* because it imports Qt (CONTRIBUTING.md).
+No test is in here; files that import Qt are called test_qt_* (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
