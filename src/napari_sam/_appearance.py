@@ -164,7 +164,8 @@ def _shrink(cells: Mask) -> FloatArray:
 
 def _histogram(levels: NDArray[np.intp]) -> FloatArray:
     counts = np.bincount(levels, minlength=GREY_LEVELS).astype(np.float64)
-    return counts / max(counts.sum(), 1)
+    shares: FloatArray = counts / max(counts.sum(), 1)
+    return shares
 
 
 class Appearance:

@@ -27,7 +27,7 @@ class PropagationOptions:
         Weight of the grey values' likeness, as a log-likelihood ratio.
     distance_weight : float
         Weight of the distance from the mask of the plane before. High values keep the
-        shape, and go on where the object has ended (0.5: 0.49; 1: 0.36, without SAM).
+        shape, and go on where the object has ended.
         It counts twice between two seeds (0.80 to 0.81 with three boxes).
     decoder_weight : float
         Share of SAM's own logits in the result, 0 to 1; the rest is the prediction.
@@ -41,7 +41,7 @@ class PropagationOptions:
         object's radius.
     caution : float
         How much more evidence is asked for the object than for its surroundings, of
-        which there is more (0: 0.63; 0.5: 0.66; 1: 0.60, thin objects being lost).
+        which there is more. At 1 thin objects are lost.
     shrinkage : float
         How much more evidence is asked one radius away from the seed, growing with
         the square of the distance: most objects are as long as they are wide. With

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -138,7 +138,7 @@ class VolumeMethods:
         along: int = 0,
         planes: Iterable[Plane] | None = None,
         options: PropagationOptions = DEFAULT_OPTIONS,
-    ) -> Iterator[Prediction]:
+    ) -> Generator[Prediction, None, None]:
         """Follow one object through a stack, a plane a step.
 
         Parameters
@@ -212,7 +212,7 @@ class VolumeMethods:
         along: int = 0,
         planes: Iterable[Plane] | None = None,
         options: PropagationOptions = DEFAULT_OPTIONS,
-    ) -> Iterator[tuple[Plane, NDArray[Any]]]:
+    ) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
         """Follow many objects through a stack together, a plane a step.
 
         Objects share each plane's embedding and are decoded as a batch. Where they
@@ -287,7 +287,7 @@ def _single(
     seeds: dict[int, dict[int, Seed]],
     planes: list[int],
     options: PropagationOptions,
-) -> Iterator[Prediction]:
+) -> Generator[Prediction, None, None]:
     (key,) = seeds
     for plane, objects in propagation.propagate(stack, seeds, planes, options):
         prediction = objects.get(key) or _absent(stack.plane_size)
@@ -304,7 +304,7 @@ def _labelled(
     seeds: dict[int, dict[int, Seed]],
     planes: list[int],
     options: PropagationOptions,
-) -> Iterator[tuple[Plane, NDArray[Any]]]:
+) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
     for plane, objects in propagation.propagate(stack, seeds, planes, options):
         labels = propagation.label_plane(objects, stack.plane_size)
         yield stack.plane(plane), labels

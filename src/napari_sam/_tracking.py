@@ -326,4 +326,5 @@ def _innermost(mask: Mask) -> FloatArray:
     box = bounding_box(mask)
     part = mask[box[0] : box[2], box[1] : box[3]]
     depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
-    return box[:2] + np.array(np.unravel_index(depth.argmax(), depth.shape), float)
+    deepest: FloatArray = np.add(np.unravel_index(depth.argmax(), depth.shape), box[:2])
+    return deepest.astype(float)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad, pixel_shuffle, pixel_unshuffle
 
 from napari_sam._tests.tiny_models import tiny_sam
-from napari_sam.predictor import ModelInput, Predictor, prompt_points
-from napari_sam.types import ImageEmbedding, Prompts
+from napari_sam.predictor import Predictor
+from napari_sam.prompting import prompt_points
+from napari_sam.types import ImageEmbedding, ModelInput, Prompts
 
 BRIGHT = 0.4
 
