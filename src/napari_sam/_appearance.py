@@ -8,8 +8,10 @@ SAM's grids: 64 x 64 cells of the embedding, 256 x 256 cells of the answer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -143,8 +145,8 @@ class Evidence:
         levels = grey.astype(np.intp)
         outside = view.valid[part] & ~mask[part]
         return cls(
-            weighted @ data.T / 2,
-            weighted @ (2 * cover - 1) / 2,
+            _product(weighted, data.T) / 2,
+            _product(weighted, 2 * cover - 1) / 2,
             _histogram(levels[mask[part]]),
             _histogram(levels[outside]),
         )
@@ -190,10 +192,10 @@ class Appearance:
 
     def by_features(self, view: PlaneView, part: Slices) -> FloatArray:
         """About -1 (surroundings) to +1 (object) in the cells of a part."""
-        cells = np.tensordot(
-            self._plane[:-1], view.features[:, *_embedding_part(part)], axes=1
-        )
-        score = cells + self._plane[-1]
+        features = view.features[:, *_embedding_part(part)]
+        weights = self._plane[:-1].astype(np.float32)
+        cells = _product(weights, features.reshape(len(features), -1))
+        score = cells.reshape(features.shape[1:]) + self._plane[-1]
         large: FloatArray = ndimage.zoom(
             score, RATIO, order=1, mode="nearest", grid_mode=True
         )
@@ -206,6 +208,15 @@ class Appearance:
         return ratio
 
 
+def _product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Matrix product by torch, whose threads are there already.
+
+    numpy's threads would spin beside them, and slow the decoder down.
+    """
+    product: NDArray[Any] = (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+    return product
+
+
 def _ridge(gram: FloatArray, target: FloatArray) -> FloatArray:
     """Least squares with a penalty on all weights but the constant's."""
     total = max(gram[-1, -1], 1e-9)
@@ -214,7 +225,8 @@ def _ridge(gram: FloatArray, target: FloatArray) -> FloatArray:
     covariance[np.diag_indices_from(covariance)] += (
         RIDGE * np.trace(covariance) / len(covariance) + 1e-9
     )
-    weights = np.linalg.solve(covariance, target[:-1] - mean * target[-1])
+    difference = torch.from_numpy(target[:-1] - mean * target[-1])
+    weights = torch.linalg.solve(torch.from_numpy(covariance), difference).numpy()
     return np.append(weights, target[-1] / total - weights @ mean)
 
 

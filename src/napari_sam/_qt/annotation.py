@@ -197,6 +197,9 @@ class SegmentAnythingWidget(QWidget):
             and self.parent() is None
         ):
             self.close_annotator()
+            # napari takes a removed dock's widget out of the window; it is of no use
+            # any more, and without a parent nobody else would delete it.
+            self.deleteLater()
         return super().event(event)
 
     def close_annotator(self) -> None:
