@@ -319,8 +319,7 @@ class Predictor:
         for index, one in enumerate(prompts):
             kind = (len(one.points), one.box is not None, one.mask_logits is not None)
             groups.setdefault(kind, []).append(index)
-        side = LOGITS_SIZE
-        logits = torch.empty(len(prompts), masks, side, side)
+        logits = torch.empty(len(prompts), masks, LOGITS_SIZE, LOGITS_SIZE)
         scores = torch.empty(len(prompts), masks)
 
         def decode_some(indices: Sequence[int]) -> list[int]:

@@ -161,8 +161,9 @@ def to_uint8(
 def stretch(plane: NDArray[Any], limits: ContrastLimits | None) -> NDArray[np.uint8]:
     """`to_uint8` with limits already found; None or equal limits are allowed."""
     if limits is None:
-        white = np.uint8(255 if plane.dtype == bool else 1)
-        seen: NDArray[np.uint8] = plane.astype(np.uint8) * white
+        seen: NDArray[np.uint8] = plane.astype(np.uint8)
+        if plane.dtype == bool:
+            seen *= np.uint8(255)
         return seen
     low, high = limits
     # Halved, so that the range of the largest float64 does not overflow.
