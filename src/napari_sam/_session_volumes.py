@@ -240,6 +240,35 @@ class VolumeMethods:
         wanted = stack.positions(planes)
         return _labelled(stack, found, wanted, options)
 
+    def propagate_predictions(
+        self: _Image,
+        seeds: Mapping[int, Mapping[Plane, Seed]],
+        along: int = 0,
+        planes: Iterable[Plane] | None = None,
+        options: PropagationOptions = DEFAULT_OPTIONS,
+    ) -> Generator[tuple[Plane, dict[int, Prediction]], None, None]:
+        """Follow many objects through a stack: masks and scores of each, overlaps kept.
+
+        Parameters
+        ----------
+        seeds, along, planes, options
+            As in `propagate_objects`.
+
+        Yields
+        ------
+        tuple of plane and dict of object id to Prediction
+            Each plane once; of each object that is in it one mask, as in `propagate`.
+
+        Raises
+        ------
+        ValueError
+            At once, as `propagate_objects`.
+        """
+        _check_ids(seeds)
+        stack, found = _stack(self, seeds, along)
+        wanted = stack.positions(planes)
+        return _predicted(stack, found, wanted, options)
+
     def segment_objects(
         self: _Image,
         seeds: Mapping[int, Mapping[Plane, Seed]],
@@ -299,12 +328,22 @@ def _absent(plane_size: tuple[int, int]) -> Prediction:
     return Prediction(np.zeros((1, *plane_size), bool), np.zeros(1, np.float32), logits)
 
 
+def _predicted(
+    stack: _StackAlong,
+    seeds: dict[int, dict[int, Seed]],
+    planes: list[int],
+    options: PropagationOptions,
+) -> Generator[tuple[Plane, dict[int, Prediction]], None, None]:
+    for position, objects in propagation.propagate(stack, seeds, planes, options):
+        plane = stack.plane(position)
+        yield plane, {key: replace(one, plane=plane) for key, one in objects.items()}
+
+
 def _labelled(
     stack: _StackAlong,
     seeds: dict[int, dict[int, Seed]],
     planes: list[int],
     options: PropagationOptions,
 ) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
-    for plane, objects in propagation.propagate(stack, seeds, planes, options):
-        labels = propagation.label_plane(objects, stack.plane_size)
-        yield stack.plane(plane), labels
+    for plane, objects in _predicted(stack, seeds, planes, options):
+        yield plane, propagation.label_plane(objects, stack.plane_size)

@@ -197,12 +197,17 @@ def _way(
     objects: Mapping[int, _Object], planes: Sequence[int], step: int, count: int
 ) -> Iterator[int]:
     """Planes to visit in a direction, as far as one of those wanted needs it."""
-    wanted = [p for p in planes if any(one.needs(p, step) for one in objects.values())]
-    shown = [seed for one in objects.values() for seed in one.shapes]
-    if not wanted:
+    ways = [
+        (seed * step, plane * step)
+        for plane in planes
+        for one in objects.values()
+        if one.needs(plane, step) and (seed := one.next_seed(plane, -step)) is not None
+    ]
+    if not ways:
         return
-    first, last = (min(shown), max(wanted)) if step == 1 else (max(shown), min(wanted))
-    for plane in range(first, last + step, step):
+    # Not from the first seed on: a part of a stack costs no more than that part.
+    first, last = min(seed for seed, _ in ways), max(plane for _, plane in ways)
+    for plane in range(first * step, (last + 1) * step, step):
         if 0 <= plane < count:
             yield plane
 

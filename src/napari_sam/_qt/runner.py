@@ -2,13 +2,15 @@
 
 Work is a function without arguments that has captured all its inputs: values, never
 layers. What takes long is a generator: iterating is progress, closing is cancel, and
-what it returns is the result.
+what it returns is the result. What takes minutes is long work: between two of its steps
+the worker does whatever else was asked for.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -47,16 +49,35 @@ class _Job:
     number: int
     work: Work
     receiver: Receiver
-    is_idle: bool
+    is_idle: bool = False
+    steps: _Steps | None = None  # of long work
     is_cancelled: threading.Event = field(default_factory=threading.Event)
 
 
+class _Steps:
+    """A generator that the worker begins, takes on and closes, and nobody else."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._generator: Generator[Any, None, Any] | None = None
+
+    def take(self) -> Any:
+        if self._generator is None:
+            self._generator = self._work()
+        return next(self._generator)
+
+    def close(self) -> None:
+        if self._generator is not None:
+            self._generator.close()
+
+
 class _Mailbox:
-    """What both threads know: the newest job, the idle job, and what runs."""
+    """What both threads know: the newest job, long ones, an idle one, what runs."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.waiting: _Job | None = None
+        self.long: deque[_Job] = deque()  # the first one is underway
         self.idle: _Job | None = None
         self.running: _Job | None = None
         self.is_closed = False
@@ -65,12 +86,14 @@ class _Mailbox:
         """Wait for a job; None once the mailbox is closed."""
         with self.changed:
             self.changed.wait_for(
-                lambda: self.is_closed or self.waiting or self.idle is not None
+                lambda: self.is_closed or self.waiting or self.long or self.idle
             )
             if self.is_closed:
                 return None
             if self.waiting is not None:
                 self.running, self.waiting = self.waiting, None
+            elif self.long:
+                self.running = self.long[0]
             else:
                 self.running, self.idle = self.idle, None
             return self.running
@@ -81,6 +104,8 @@ class _Mailbox:
             self._stop_idle()
             if job.is_idle:
                 self.idle = job
+            elif job.steps is not None:
+                self.long.append(job)
             else:
                 self.waiting = job
             self.changed.notify()
@@ -95,13 +120,27 @@ class _Mailbox:
         with self.changed:
             self.waiting = None
             self._stop_idle()
-            if self.running is not None:
+            if self.running is not None and self.running.steps is None:
                 self.running.is_cancelled.set()
+
+    def cancel_long(self) -> None:
+        """Ask long work to stop; the worker closes it."""
+        with self.changed:
+            for job in self.long:
+                job.is_cancelled.set()
+
+    def end(self, job: _Job, is_over: bool) -> None:
+        """Note that a job, or one step of long work, has ended."""
+        if is_over or job.steps is not None:
+            self.running = None
+        if is_over and job.steps is not None:
+            self.long.remove(job)
 
     def close(self) -> None:
         """Clear, and let the worker end after its step."""
         with self.changed:
             self.clear()
+            self.cancel_long()
             self.is_closed = True
             self.changed.notify()
 
@@ -118,15 +157,20 @@ def _serve(mailbox: _Mailbox, relay: _Relay) -> None:
     def post(job: _Job, event: _Event, value: Any = None) -> None:
         # Under the lock, so that nothing is sent once close() has returned.
         with mailbox.changed:
-            if event != "step":
-                mailbox.running = None
+            mailbox.end(job, is_over=event != "step")
             if not mailbox.is_closed:
                 relay.posted.emit(job, event, value)
 
     while (job := mailbox.take()) is not None:
-        _run(job, post)
+        if job.steps is None:
+            _run(job, post)
+        else:
+            _run_step(job, job.steps, post)
         # Let go of the job's arrays before the wait for the next one.
         del job
+    for left in mailbox.long:
+        if left.steps is not None:
+            left.steps.close()
 
 
 def _run(job: _Job, post: Callable[..., None]) -> None:
@@ -138,6 +182,20 @@ def _run(job: _Job, post: Callable[..., None]) -> None:
         post(job, "failed", error)
     else:
         post(job, "cancelled" if job.is_cancelled.is_set() else "done", result)
+
+
+def _run_step(job: _Job, steps: _Steps, post: Callable[..., None]) -> None:
+    """Take long work one step further."""
+    try:
+        if job.is_cancelled.is_set():
+            steps.close()
+            post(job, "cancelled")
+        else:
+            post(job, "step", steps.take())
+    except StopIteration as end:
+        post(job, "done", end.value)
+    except Exception as error:
+        post(job, "failed", error)
 
 
 def _iterate(
@@ -214,12 +272,34 @@ class Runner(QObject):
         """Run work while there is nothing else to do; any submission stops it."""
         return self._put(work, receiver, is_idle=True)
 
+    def submit_long(self, work: Work, receiver: Receiver) -> int:
+        """Run work of many steps; whatever is submitted comes in between.
+
+        Long work runs to its end or until `cancel_long`, one after the other; `cancel`
+        does not touch it, and it does not make the runner busy.
+
+        Parameters
+        ----------
+        work : callable
+            Returns a generator.
+        receiver : Receiver
+
+        Returns
+        -------
+        int
+        """
+        self._submitted += 1
+        return self._begin(_Job(self._submitted, work, receiver, steps=_Steps(work)))
+
     def _put(self, work: Work, receiver: Receiver, is_idle: bool) -> int:
         self._submitted += 1
-        self._mailbox.put(_Job(self._submitted, work, receiver, is_idle))
+        return self._begin(_Job(self._submitted, work, receiver, is_idle))
+
+    def _begin(self, job: _Job) -> int:
+        self._mailbox.put(job)
         self._start()
         self._notice()
-        return self._submitted
+        return job.number
 
     def _start(self) -> None:
         if self._thread is not None or self._mailbox.is_closed:
@@ -239,6 +319,10 @@ class Runner(QObject):
         self._floor = self._submitted
         self._mailbox.clear()
         self._notice()
+
+    def cancel_long(self) -> None:
+        """Stop long work before its next step; nothing more of it arrives."""
+        self._mailbox.cancel_long()
 
     def close(self, timeout: float = 1.0) -> bool:
         """End the worker; nothing is delivered any more.
@@ -263,7 +347,8 @@ class Runner(QObject):
 
     def _deliver(self, job: _Job, event: _Event, value: Any) -> None:
         """Hand an event on, if the job is still wanted."""
-        is_wanted = job.number > self._floor and not job.is_cancelled.is_set()
+        is_current = job.number > self._floor or job.steps is not None
+        is_wanted = is_current and not job.is_cancelled.is_set()
         if self._mailbox.is_closed:
             return
         if event != "step":
@@ -280,7 +365,8 @@ class Runner(QObject):
     def _notice(self) -> None:
         with self._mailbox.changed:
             running = self._mailbox.running
-            is_running = running is not None and not running.is_idle
+            is_asked = running is not None and running.steps is None
+            is_running = running is not None and is_asked and not running.is_idle
             is_busy = is_running or self._mailbox.waiting is not None
         if is_busy != self._was_busy:
             self._was_busy = is_busy

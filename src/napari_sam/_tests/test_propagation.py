@@ -276,6 +276,18 @@ def test_planes_nobody_needs_are_not_encoded() -> None:
     assert session.predictor.encoded == 3
 
 
+@pytest.mark.parametrize("wanted", [range(9, 11), range(2), range(5, 7)])
+def test_a_part_of_the_stack_costs_only_that_part(wanted: range) -> None:
+    """Seeds elsewhere are not followed, and the part is as in the whole."""
+    truth = tube(slice(16, 32), slice(12, 28))
+    seeds = {plane: truth[plane] for plane in (2, 4, 7, 8)}
+    whole = session_of(truth).segment_volume(seeds)
+    session = session_of(truth)
+    for prediction in session.propagate(seeds, planes=wanted):
+        np.testing.assert_array_equal(prediction.best, whole[prediction.plane])
+    assert session.predictor.encoded <= len(wanted) + 2
+
+
 @pytest.mark.parametrize("plane_axes", [(1, 2), (0, 2), (0, 1), (2, 1), (2, 0)])
 def test_any_axis_can_be_sliced(plane_axes: tuple[int, int]) -> None:
     """The answer has the image's axes, whichever planes were prompted."""
@@ -338,6 +350,24 @@ def test_objects_are_given_plane_by_plane() -> None:
         planes.append(plane)
     assert sorted(planes) == list(range(SHAPE[0]))
     np.testing.assert_array_equal(volume, session.segment_objects(seeds))
+
+
+def test_predictions_of_objects_are_those_of_each_alone() -> None:
+    """Masks and scores, whatever else is followed."""
+    one = ball((6, 14, 20), 5)
+    other = ball((5, 34, 20), 5)
+    session = session_of(one, other)
+    seeds = {1: {6: box_of(one[6])}, 2: {5: box_of(other[5])}}
+    found = dict(session.propagate_predictions(seeds))
+    assert sorted(found) == list(range(SHAPE[0]))
+    for key, own in seeds.items():
+        for alone in session.propagate(own):
+            together = found[alone.plane].get(key)
+            assert (together is None) == (not alone.best.any())
+            if together is not None:
+                assert together.plane == alone.plane
+                assert together.scores == pytest.approx(alone.scores)
+                np.testing.assert_array_equal(together.best, alone.best)
 
 
 def test_the_surer_object_gets_the_pixel() -> None:

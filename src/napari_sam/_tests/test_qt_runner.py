@@ -281,3 +281,83 @@ def test_a_job_is_let_go_when_it_is_done(qtbot, runner, log):
         return gone() is None
 
     qtbot.waitUntil(is_gone)
+
+
+def test_long_work_lets_everything_else_in_between(qtbot, runner, log):
+    """It goes on after what was asked for, is not cancelled with it, and returns."""
+    begun, release = gate()
+    asked = Log()
+
+    def long():
+        yield held(begun, release, "first")
+        yield "second"
+        return "end"
+
+    runner.submit_long(long, log.receiver)
+    assert begun.wait(5)
+    assert not runner.is_busy
+    runner.submit_idle(lambda: asked.steps.append("idle"), Receiver())
+    runner.submit(lambda: "dropped", asked.receiver)
+    runner.cancel()
+    runner.submit(lambda: len(log.steps), asked.receiver)
+    assert runner.is_busy
+    release.set()
+    qtbot.waitUntil(lambda: log.done == ["end"])
+    assert log.steps == ["first", "second"]
+    assert asked.done in ([0], [1])  # before the second step
+    assert not asked.failed
+
+
+def test_long_work_is_closed_by_the_worker(qtbot, runner, log):
+    """Cancelled before its next step, after which the next long work begins."""
+    closed = []
+
+    def long():
+        try:
+            while True:
+                time.sleep(0.01)
+                yield 1
+        finally:
+            closed.append(threading.current_thread())
+
+    runner.submit_long(long, log.receiver)
+    runner.submit_long(lambda: iter([2]), log.receiver)
+    qtbot.waitUntil(lambda: len(log.steps) >= 2)
+    assert set(log.steps) == {1}
+    runner.cancel_long()
+    runner.submit_long(lambda: iter([3]), log.receiver)
+    qtbot.waitUntil(lambda: bool(log.done))
+    assert log.steps[-1] == 3
+    assert 2 not in log.steps
+    assert len(closed) == 1
+    assert closed[0] is not threading.current_thread()
+
+
+def test_closing_ends_long_work(qtbot, log):
+    """Nothing arrives afterwards, and its generator is closed."""
+    runner, closed = Runner(), threading.Event()
+
+    def long():
+        try:
+            while True:
+                time.sleep(0.01)
+                yield 1
+        finally:
+            closed.set()
+
+    runner.submit_long(long, log.receiver)
+    qtbot.waitUntil(lambda: bool(log.steps))
+    assert runner.close(5)
+    assert closed.is_set()
+    count = len(log.steps)
+    qtbot.wait(50)
+    assert len(log.steps) == count
+
+
+def test_a_fault_in_long_work_is_reported(qtbot, runner, log):
+    """And the worker goes on."""
+    runner.submit_long(lambda: (1 / i for i in (1, 0)), log.receiver)
+    qtbot.waitUntil(lambda: bool(log.failed))
+    assert isinstance(log.failed[0], ZeroDivisionError)
+    runner.submit(lambda: "next", log.receiver)
+    qtbot.waitUntil(lambda: log.done == ["next"])
