@@ -70,6 +70,29 @@ def _sign(layer: Points | Shapes, value: Any) -> bool:
         ) from None
 
 
+def add_prompt_features(
+    layer: Points | Shapes, object_id: int, label: str = FOREGROUND
+) -> None:
+    """Add the features ``object`` and ``label`` to a layer that lacks them.
+
+    Parameters
+    ----------
+    layer : napari.layers.Points or napari.layers.Shapes
+        Other features, and how the layer looks, stay as they are.
+    object_id : int
+        Number of the object that what is there is for.
+    label : {"foreground", "background"}
+    """
+    values = {"object": object_id, "label": label}
+    missing = {
+        name: [value] * len(layer.data)
+        for name, value in values.items()
+        if name not in layer.features
+    }
+    if missing:
+        layer.features = layer.features.assign(**missing)
+
+
 def set_next_prompt(
     layer: Points | Shapes, object_id: int, label: str = FOREGROUND
 ) -> None:
@@ -78,8 +101,8 @@ def set_next_prompt(
     Parameters
     ----------
     layer : napari.layers.Points or napari.layers.Shapes
-        Made by `make_points_layer` or `make_shapes_layer`. What is drawn or selected
-        already stays as it is.
+        With both features: see `add_prompt_features`. What is drawn or selected already
+        stays as it is, and so do the defaults of other features.
     object_id : int
         Number of the object.
     label : {"foreground", "background"}
@@ -94,4 +117,4 @@ def set_next_prompt(
             f"label must be {FOREGROUND!r} or {BACKGROUND!r}, got {label!r}."
         )
     number = _number(layer, object_id)
-    layer.feature_defaults = {"label": label, "object": number}
+    layer.feature_defaults = layer.feature_defaults.assign(label=label, object=number)

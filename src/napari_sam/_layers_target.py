@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from napari_sam._layers_view import ViewPlane
     from napari_sam.types import Plane
 
+# Labels of a large volume are searched in parts of about this size.
+_PART_BYTES = 16 << 20
+
 
 @dataclass(frozen=True)
 class CommitOptions:
@@ -302,32 +305,43 @@ def next_free_label(labels_layer: Labels, taken: Collection[int] = ()) -> int:
     >>> next_free_label(Labels(np.array([[0, 4]], dtype="uint8")), taken=[5])
     6
     """
-    largest = max(
-        (int(part.max(initial=0)) for part in _parts(labels_layer)), default=0
-    )
+    data = labels_layer.data[0] if labels_layer.multiscale else labels_layer.data
+    largest = max((int(part.max(initial=0)) for part in label_parts(data)), default=0)
+    return free_label(data, labels_layer.name, taken, largest)
+
+
+def free_label(data: Any, name: str, taken: Collection[int], largest: int) -> int:
+    """`next_free_label` of an array whose largest label is known.
+
+    Parameters
+    ----------
+    data : array of integers
+    name : str
+        Of the layer, for the error.
+    taken : collection of int
+    largest : int
+        Data is read only if the number after this one does not fit into its type.
+    """
     following = max([largest, *taken, 0]) + 1
-    most = int(np.iinfo(np.dtype(labels_layer.dtype)).max)
+    most = int(np.iinfo(np.dtype(data.dtype)).max)
     if following <= most:
         return following
-    used = set(taken).union(
-        *(np.unique(part).tolist() for part in _parts(labels_layer))
-    )
+    used = set(taken).union(*(np.unique(part).tolist() for part in label_parts(data)))
     free = next((number for number in range(1, most + 1) if number not in used), None)
     if free is None:
         raise ValueError(
-            f"labels layer {labels_layer.name!r} has no free number up to {most}: "
+            f"labels layer {name!r} has no free number up to {most}: "
             "convert it to a wider type."
         )
     return free
 
 
-def _parts(labels_layer: Labels) -> Iterator[NDArray[Any]]:
-    data = labels_layer.data[0] if labels_layer.multiscale else labels_layer.data
-    if isinstance(data, np.ndarray):
-        yield data
-        return
-    for i in range(data.shape[0]):
-        yield np.asarray(data[i])
+def label_parts(data: Any) -> Iterator[NDArray[Any]]:
+    """Yield an array in parts along its first axis, each read when it is its turn."""
+    per_index = np.dtype(data.dtype).itemsize * int(np.prod(data.shape[1:]))
+    step = max(1, _PART_BYTES // max(1, per_index))
+    for start in range(0, data.shape[0], step):
+        yield np.asarray(data[start : start + step])
 
 
 def widen_labels(labels_layer: Labels, object_id: int) -> None:

@@ -22,13 +22,14 @@ from napari_sam._layers import (
     PromptLayers,
     check_target,
     commit_mask,
-    next_free_label,
     prompts_from_layers,
     widen_labels,
 )
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
+from napari_sam._qt.adoption import Adopter
 from napari_sam._qt.engine import Answer, Encoded, Engine, Request, Source
+from napari_sam._qt.numbering import Numbering
 from napari_sam._qt.prefetch import Prefetcher
 from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
@@ -94,7 +95,9 @@ class Annotator(QObject):
         self._dirty.timeout.connect(self._update)
         idle = self._receiver(lambda _: None)
         self._prefetcher = Prefetcher(self.runner, engine, idle, self)
+        self._numbering = Numbering(self.runner)
         self._watcher = Watcher(viewer, self._mark_dirty, self._on_pixels)
+        self._adopter = Adopter(viewer, self._mark_dirty)
 
     def _mark_dirty(self, event: Any = None) -> None:
         if not self._is_closed:
@@ -171,8 +174,12 @@ class Annotator(QObject):
 
     def next_free_object(self) -> None:
         """Go on with a number that no object has."""
+        go_on = self._receiver(
+            lambda number: self.choose(object_id=number, label=FOREGROUND)
+        )
         with self._errors():
-            self.choose(object_id=self._free_number(), label=FOREGROUND)
+            taken = workspace.object_numbers(self._layers) | {self.choices.object_id}
+            self._numbering.find(self.target, taken, go_on)
 
     def step_object(self, step: int) -> None:
         """Go to an object before or after."""
@@ -253,6 +260,8 @@ class Annotator(QObject):
         self._prefetcher.stop()
         self.runner.close()
         self._watcher.stop()
+        self._adopter.stop()
+        self._numbering.stop()
         self.preview.remove()
 
     # What follows from it
@@ -300,6 +309,7 @@ class Annotator(QObject):
             self._take_image(images[0] if images else None)
         if self.target is not None and not workspace.is_in(self.viewer, self.target):
             self.target = None
+        self._adopter.adopt(self.image, self.choices)
         points, shapes = workspace.find_prompts(self.viewer, self.image)
         for layer in (points, shapes):
             if layer is not None:
@@ -375,21 +385,15 @@ class Annotator(QObject):
         if self.target is None:
             workspace.add_keeping_selection(self.viewer, target, self.preview.layer)
             self.target = target
+        self._numbering.note(target, number)
         self.work = replace(
             self.work,
             accepted=self.work.accepted | {answer.request},
             written=written_text(number, target.name, count),
         )
         if self.choices.next_after_accept:
-            number = self._free_number()
-            self.choices = replace(self.choices, object_id=number, label=FOREGROUND)
+            self.next_free_object()
         self._update()
-
-    def _free_number(self) -> int:
-        taken = workspace.object_numbers(self._layers) | {self.choices.object_id}
-        if self.target is None:
-            return max(taken) + 1
-        return next_free_label(self.target, taken)
 
     def _errors(self) -> AbstractContextManager[None]:
         return reporting(self._on_failure)

@@ -236,7 +236,10 @@ def status_text(scene: Scene, choices: Choices, work: Work) -> str:
     if scene.download is not None:
         return f"{choices.model} is not on this computer yet. {scene.download}"
     if not scene.has_prompt_layers:
-        return "Press Start, then click on an object."
+        return (
+            "Press Start and click on an object, or draw into a Points or Shapes "
+            "layer of your own."
+        )
     wanted = resolve_request(scene, choices)
     if wanted is None:
         return f"{work.written} {_prompt_hint(scene, choices)}".lstrip()

@@ -18,7 +18,7 @@ from napari_sam._layers import (
     make_shapes_layer,
     set_next_prompt,
 )
-from napari_sam._layers_features import object_features
+from napari_sam._layers_features import add_prompt_features, object_features
 from napari_sam._layers_make import placement
 from napari_sam._layers_view import convert, image_shape
 from napari_sam.types import Prediction
@@ -130,6 +130,31 @@ def make_prompts(viewer: Any, image: Image) -> tuple[Points, Shapes]:
     viewer.layers.selection.active = points
     points.mode = "add"
     return points, shapes
+
+
+def adopt_prompts(
+    viewer: Any, image: Image, layer: Points | Shapes, object_id: int, label: str
+) -> None:
+    """Make a layer of the user's a prompt layer of an image, unless that has one.
+
+    Nothing that can be seen of the layer changes. Its features get the columns that
+    say which object a prompt is for, if it has none.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer
+    layer : Points or Shapes layer
+    object_id : int
+    label : {"foreground", "background"}
+        With the number, what is said of the points or shapes that are there.
+    """
+    points, shapes = find_prompts(viewer, image)
+    role, present = (POINTS, points) if isinstance(layer, Points) else (SHAPES, shapes)
+    if present is not None:
+        return
+    add_prompt_features(layer, object_id, label)
+    layer.metadata[ROLE] = (role, str(image.unique_id))
 
 
 def say_next(layer: Points | Shapes, object_id: int, label: str) -> None:

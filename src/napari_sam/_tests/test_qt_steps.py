@@ -13,7 +13,8 @@ import torch
 
 pytest.importorskip("qtpy.QtCore", exc_type=ImportError)
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
 
 from napari_sam._qt.annotation import SegmentAnythingWidget
 from napari_sam._tests.tiny_models import WIDTH, CountingPredictor, tiny_sam
@@ -104,6 +105,38 @@ class User:
     def key(self, key: str) -> None:
         """Press a key with the focus on the canvas."""
         self.viewer.window._qt_viewer.canvas._key_map_handler.press_key(key)
+
+    @property
+    def camera(self) -> Any:
+        """Camera of the viewer; before napari 0.9 it had no scene."""
+        return getattr(self.viewer, "scene", self.viewer).camera
+
+    def at(self, row: float, column: float) -> QPoint:
+        """Where a place in the world is on the canvas, in a view of 2D."""
+        canvas, camera = self.viewer.window._qt_viewer.canvas, self.camera
+        away = np.array([row, column]) - camera.center[-2:]
+        y, x = away * camera.zoom + np.array(canvas.size) / 2
+        return QPoint(round(x), round(y))
+
+    def drag(self, *places: tuple[float, float]) -> None:
+        """Press the mouse at a place, move it along the others, and release it."""
+        native = self.viewer.window._qt_viewer.canvas.native
+        left = Qt.MouseButton.LeftButton
+        start, *along = [self.at(*place) for place in places]
+        self.qtbot.mousePress(native, left, pos=start)
+        for point in along:
+            # QTest moves the pointer without the button.
+            move = QMouseEvent(
+                QEvent.Type.MouseMove,
+                QPointF(point),
+                QPointF(native.mapToGlobal(point)),
+                Qt.MouseButton.NoButton,
+                left,
+                Qt.KeyboardModifier.NoModifier,
+            )
+            QCoreApplication.sendEvent(native, move)
+            self.qtbot.wait(50)  # napari leaves out moves that follow too fast
+        self.qtbot.mouseRelease(native, left, pos=[start, *along][-1])
 
     def layer(self, name: str) -> Any:
         """Layer by name."""
