@@ -12,8 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sam import postprocess
     from napari_sam._layers import segment_layers
+    from napari_sam.cleanup import (
+        CleanupStep,
+        apply_steps,
+        clean_up,
+        read_steps,
+        write_steps,
+    )
     from napari_sam.embedding_cache import EmbeddingCache
-    from napari_sam.io import read_image, write_labels
+    from napari_sam.io import (
+        ObjectMeasurement,
+        measure_objects,
+        read_coco,
+        read_geojson,
+        read_image,
+        write_coco,
+        write_geojson,
+        write_labels,
+        write_sa1b,
+        write_table,
+    )
     from napari_sam.predictor import Predictor
     from napari_sam.propagation import PropagationOptions
     from napari_sam.registry import list_models, load_model
@@ -24,39 +42,65 @@ __version__ = "0.1.0"
 
 # Public name -> module it lives in; a module that is public itself maps to None.
 _HOME: dict[str, str | None] = {
+    "CleanupStep": "cleanup",
     "EmbeddingCache": "embedding_cache",
     "ImageEmbedding": "types",
     "ModelSpec": "types",
+    "ObjectMeasurement": "io",
     "Prediction": "types",
     "Predictor": "predictor",
     "Prompts": "types",
     "PropagationOptions": "propagation",
     "Session": "session",
     "Window": "types",
+    "apply_steps": "cleanup",
+    "clean_up": "cleanup",
     "list_models": "registry",
     "load_model": "registry",
+    "measure_objects": "io",
     "postprocess": None,
+    "read_coco": "io",
+    "read_geojson": "io",
     "read_image": "io",
+    "read_steps": "cleanup",
     "segment_layers": "_layers",
+    "write_coco": "io",
+    "write_geojson": "io",
     "write_labels": "io",
+    "write_sa1b": "io",
+    "write_steps": "cleanup",
+    "write_table": "io",
 }
 
 __all__ = [
+    "CleanupStep",
     "EmbeddingCache",
     "ImageEmbedding",
     "ModelSpec",
+    "ObjectMeasurement",
     "Prediction",
     "Predictor",
     "Prompts",
     "PropagationOptions",
     "Session",
     "Window",
+    "apply_steps",
+    "clean_up",
     "list_models",
     "load_model",
+    "measure_objects",
     "postprocess",
+    "read_coco",
+    "read_geojson",
     "read_image",
+    "read_steps",
     "segment_layers",
+    "write_coco",
+    "write_geojson",
     "write_labels",
+    "write_sa1b",
+    "write_steps",
+    "write_table",
 ]
 
 

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 METRES = {
     "angstrom": 1e-10,
@@ -51,6 +53,10 @@ _UNITS = {
     for name, spellings in _SPELLINGS.items()
     for spelling in (name, *spellings)
 }
+
+
+LABEL_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
+"""Axes of a label image by their number, where nothing says which they are."""
 
 
 def unit_name(text: object) -> str:
@@ -163,6 +169,25 @@ class ImageFile:
         """Return `data`, loaded if it was not."""
         array: NDArray[Any] = np.asarray(self.data, dtype=dtype)
         return array.copy() if copy and array is self.data else array
+
+
+def checked_labels(labels: ArrayLike | ImageFile) -> NDArray[Any]:
+    """`labels` as a contiguous array of integers, bool as uint8.
+
+    Raises
+    ------
+    ValueError
+        If they are of another type, have too few or many axes, or no pixels.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iub":
+        raise ValueError(f"labels must be integers or bool, got {array.dtype}.")
+    if array.ndim not in LABEL_AXES or array.size == 0:
+        raise ValueError(
+            f"labels must have 2 to 5 axes, none of them empty, got {array.shape}."
+        )
+    kind = np.uint8 if array.dtype.kind == "b" else array.dtype.newbyteorder("=")
+    return np.ascontiguousarray(array, dtype=kind)
 
 
 def checked_spacing(spacing: Sequence[float], count: int) -> tuple[float, ...]:

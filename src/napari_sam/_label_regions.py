@@ -79,6 +79,15 @@ class LabelRegions:
             raise ValueError(f"axis must be one of {ndim} axes, got {axis!r}.")
         return math.prod(self.spacing) / self.spacing[axis]
 
+    def scale(self, far: float) -> float:
+        """Return a radius, at most the diagonal of the image.
+
+        Strengths are compared in single precision: measured by a radius far beyond the
+        image, all distances in it would be equal.
+        """
+        sides = zip(self.labels.shape, self.spacing, strict=True)
+        return min(far, math.hypot(*(count * width for count, width in sides)))
+
     def distance(self, mask: Mask) -> NDArray[np.float64]:
         """Distance of each pixel to the nearest one of the mask."""
         if not mask.any():
@@ -92,7 +101,7 @@ class LabelRegions:
     def dilated(self, mask: Mask, far: float) -> NDArray[np.float64]:
         """1 on the mask, less the farther from it, 0 at more than a radius."""
         distance = self.distance(mask)
-        return (distance <= far) / (1 + distance / far)
+        return (distance <= far) / (1 + distance / self.scale(far))
 
     def opened(self, mask: Mask, far: float) -> Mask:
         """Mask of the balls of a radius that lie in the mask."""
@@ -105,7 +114,7 @@ class LabelRegions:
         # What is near the image border must not stick to it.
         inside = np.zeros_like(mask)
         inside[ndimage.find_objects(mask.astype(np.uint8))[0]] = True
-        return (full & inside) / (1 + distance / far)
+        return (full & inside) / (1 + distance / self.scale(far))
 
     def blurred(self, mask: Mask, box: Box, sigma: float) -> NDArray[np.float32]:
         """Brightness of the blurred mask where it is bright enough, 0 elsewhere.

@@ -1,4 +1,4 @@
-"""npe2 reader: medical volumes become layers with their spacing and place.
+"""npe2 reader: medical volumes and annotations become layers with their place.
 
 napari's world is (z, y, x) in millimetres here, that of DICOM, growing to superior,
 posterior and left. napari cuts planes out of a layer only along its own axes. So an
@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam.io import has_dicom, read_image
+from napari_sam.io import (
+    has_annotations,
+    has_dicom,
+    read_coco_images,
+    read_geojson,
+    read_image,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 
     LayerTuple = tuple[Any, dict[str, Any], str]
 
+_ANNOTATIONS = (".json", ".geojson")
 _EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 _LABEL_WORDS = ("label", "labels", "mask", "seg", "segmentation")
 
@@ -51,11 +58,13 @@ def get_reader(
 def _is_readable(path: Path) -> bool:
     if path.is_dir():
         return has_dicom(path)
+    if path.suffix.lower() in _ANNOTATIONS:
+        return has_annotations(path)
     return path.name.lower().endswith(_EXTENSIONS)
 
 
 def read_layers(path: str | Sequence[str]) -> list[LayerTuple]:
-    """Read one layer per file.
+    """Read one layer per file, of COCO annotations one per image.
 
     Integer volumes whose name ends in label(s), mask, seg or segmentation become
     Labels layers, the others Image layers.
@@ -76,7 +85,16 @@ def read_layers(path: str | Sequence[str]) -> list[LayerTuple]:
         As `napari_sam.io.read_image`.
     """
     paths = [path] if isinstance(path, str) else path
-    return [_read_layer(Path(one)) for one in paths]
+    return [layer for one in paths for layer in _read_file(Path(one))]
+
+
+def _read_file(path: Path) -> list[LayerTuple]:
+    if path.suffix.lower() == ".geojson":
+        return [layer_tuple(read_geojson(path), path.stem, "labels")]
+    if path.suffix.lower() == ".json":
+        found = read_coco_images(path).items()
+        return [layer_tuple(image, Path(name).stem, "labels") for name, image in found]
+    return [_read_layer(path)]
 
 
 def _read_layer(path: Path) -> LayerTuple:

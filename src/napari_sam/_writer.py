@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam._io_image import ImageFile, unit_name
-from napari_sam.io import write_labels
+from napari_sam._io_image import LABEL_AXES, ImageFile, unit_name
+from napari_sam.io import write_coco, write_geojson, write_labels, write_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 
 
 def write_single(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -44,11 +43,56 @@ def write_single(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         If the layer is sheared, which no image file can say: only its spacing is
         written then.
     """
-    labels = np.asarray(data[0] if meta.get("multiscale") else data)
-    if labels.ndim not in _AXES:
-        raise ValueError(f"labels must have 2 to 5 axes, got {labels.ndim}.")
-    write_labels(path, labels, like=_placed(labels, meta))
+    write_labels(path, _label_image(data, meta))
     return [path]
+
+
+def write_objects(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write the objects of one Labels layer as COCO, GeoJSON or a table.
+
+    Parameters
+    ----------
+    path : str
+        Ending in .json (COCO), .geojson or .csv.
+    data, meta
+        As in `write_single`. Features of the layer that name their label in a column
+        "index" are written too, such as a score.
+
+    Returns
+    -------
+    list of str
+        The file that was written.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `napari_sam.io.write_coco`, or if the extension is another.
+    """
+    writers = {".json": write_coco, ".geojson": write_geojson, ".csv": write_table}
+    extension = Path(path).suffix.lower()
+    if extension not in writers:
+        raise ValueError(f"path must end in {', '.join(writers)}, got {path}.")
+    write: Any = writers[extension]
+    write(path, _label_image(data, meta), features=_features(meta.get("features")))
+    return [path]
+
+
+def _features(table: Any) -> dict[int, dict[str, Any]]:
+    """Rows of a layer's features by label; none if no column names the label."""
+    if table is None or "index" not in table:
+        return {}
+    rows = dict(zip(table["index"], table.to_dict("records"), strict=True))
+    return {
+        int(label): {name: row[name] for name in row if name != "index"}
+        for label, row in rows.items()
+    }
+
+
+def _label_image(data: Any, meta: dict[str, Any]) -> ImageFile:
+    labels = np.asarray(data[0] if meta.get("multiscale") else data)
+    if labels.ndim not in LABEL_AXES:
+        raise ValueError(f"labels must have 2 to 5 axes, got {labels.ndim}.")
+    return _placed(labels, meta)
 
 
 def _placed(labels: NDArray[Any], meta: dict[str, Any]) -> ImageFile:
@@ -62,7 +106,7 @@ def _placed(labels: NDArray[Any], meta: dict[str, Any]) -> ImageFile:
         warnings.warn(
             f"layer {meta.get('name', '')!r} is sheared, which image files cannot "
             "say; only its spacing was written.",
-            stacklevel=3,
+            stacklevel=4,
         )
         direction, origin = np.eye(ndim), np.zeros(ndim)
         spacing = np.abs(np.asarray(meta.get("scale", spacing), dtype=np.float64))
@@ -76,7 +120,7 @@ def _placed(labels: NDArray[Any], meta: dict[str, Any]) -> ImageFile:
     units = meta.get("units") or ("pixel",) * ndim
     return ImageFile(
         labels,
-        _AXES[ndim],
+        LABEL_AXES[ndim],
         tuple(spacing.tolist()),
         tuple(origin.tolist()),
         direction,

@@ -7,21 +7,38 @@ zarr, are imported on first use.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam._io_image import ImageFile, checked_spacing, explained, replacing
+from napari_sam._io_coco import (
+    is_coco,
+    read_coco,
+    read_coco_images,
+    write_coco,
+    write_sa1b,
+)
+from napari_sam._io_geojson import knows_its_size, read_geojson, write_geojson
+from napari_sam._io_image import (
+    LABEL_AXES,
+    ImageFile,
+    PathLike,
+    checked_labels,
+    checked_spacing,
+    explained,
+    replacing,
+)
 from napari_sam._io_medical import (
     has_dicom,
     read_dicom_folder,
     read_medical,
     write_medical,
 )
+from napari_sam._io_objects import read_json
+from napari_sam._io_table import ObjectMeasurement, measure_objects, write_table
 from napari_sam._io_tiff import read_tiff, write_tiff
 from napari_sam._io_zarr import is_zarr, read_zarr
 
@@ -32,16 +49,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ImageFile",
+    "ObjectMeasurement",
+    "has_annotations",
     "has_dicom",
+    "measure_objects",
+    "read_coco",
+    "read_coco_images",
+    "read_geojson",
     "read_image",
     "read_labels",
     "sample_path",
+    "write_coco",
+    "write_geojson",
     "write_labels",
+    "write_sa1b",
+    "write_table",
 ]
-
-PathLike: TypeAlias = str | os.PathLike[str]
-
-_AXES = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}
 
 
 def _read_picture(path: Path) -> ImageFile:
@@ -57,6 +80,10 @@ _READERS: dict[str, Callable[[Path], ImageFile]] = {
     **dict.fromkeys((".tif", ".tiff"), read_tiff),
     **dict.fromkeys((*_MEDICAL, ".nhdr", ".mhd", ".dcm"), read_medical),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp"), _read_picture),
+}
+_ANNOTATIONS: dict[str, Callable[[PathLike], ImageFile]] = {
+    ".json": read_coco,
+    ".geojson": read_geojson,
 }
 # Headers with a separate data file (.nhdr, .mhd) are read only: two files cannot be
 # replaced in one step.
@@ -116,7 +143,8 @@ def read_labels(path: PathLike) -> ImageFile:
     Parameters
     ----------
     path : str or path-like
-        Any file `read_image` takes.
+        Any file `read_image` takes; or annotations, .json of COCO for one image or
+        stack, or .geojson that knows its size (see `read_coco`, `read_geojson`).
 
     Returns
     -------
@@ -135,12 +163,31 @@ def read_labels(path: PathLike) -> ImageFile:
     >>> len(np.unique(nuclei)) - 1
     125
     """
-    image = read_image(path)
+    image = _ANNOTATIONS.get(_as_path(path).suffix.lower(), read_image)(path)
     if image.axes.endswith("C"):
         raise ValueError(f"{path} must hold one label a pixel, it is a colour image.")
     if image.dtype.kind in "iu":
         return image
     return replace(image, data=_whole_numbers(path, np.asarray(image.data)))
+
+
+def has_annotations(path: PathLike) -> bool:
+    """Whether a file holds annotations that make a label image by themselves.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    bool
+        True for COCO, SA-1B, and GeoJSON that says how large the image is.
+    """
+    try:
+        content = read_json(_as_path(path), "annotations")
+    except (OSError, ValueError):
+        return False
+    return is_coco(content) or knows_its_size(content)
 
 
 def _whole_numbers(path: PathLike, values: NDArray[Any]) -> NDArray[Any]:
@@ -225,29 +272,18 @@ def _placed(
     unit: str,
 ) -> ImageFile:
     """Give `labels` the geometry of `like`, or `spacing` in `unit`, or none."""
-    array = _checked_labels(labels)
+    array = checked_labels(labels)
     if like is None and isinstance(labels, ImageFile):
         like = labels
     if like is not None:
         image = _placed_like(array, like)
     else:
         units = (unit,) * array.ndim if spacing is not None else None
-        image = ImageFile(array, _AXES[array.ndim], (1.0,) * array.ndim, units=units)
+        ones = (1.0,) * array.ndim
+        image = ImageFile(array, LABEL_AXES[array.ndim], ones, units=units)
     if spacing is None:
         return image
     return replace(image, spacing=checked_spacing(spacing, array.ndim))
-
-
-def _checked_labels(labels: ArrayLike | ImageFile) -> NDArray[Any]:
-    array = np.asarray(labels)
-    if array.dtype.kind not in "iub":
-        raise ValueError(f"labels must be integers or bool, got {array.dtype}.")
-    if array.ndim not in _AXES or array.size == 0:
-        raise ValueError(
-            f"labels must have 2 to 5 axes, none of them empty, got {array.shape}."
-        )
-    kind = np.uint8 if array.dtype.kind == "b" else array.dtype.newbyteorder("=")
-    return np.ascontiguousarray(array, dtype=kind)
 
 
 def _placed_like(labels: NDArray[Any], like: ImageFile) -> ImageFile:
@@ -266,7 +302,7 @@ def _placed_like(labels: NDArray[Any], like: ImageFile) -> ImageFile:
     alone = np.allclose(direction @ direction.T, np.eye(len(kept)), atol=1e-3)
     axes = "".join(like.axes[axis] for axis in kept)
     if not axes.endswith("YX") or len({*axes} & {*"TCZYX"}) < len(axes):
-        axes = _AXES[labels.ndim]
+        axes = LABEL_AXES[labels.ndim]
     return ImageFile(
         labels,
         axes,
