@@ -166,9 +166,12 @@ def test_only_boxes_of_objects_are_computed(monkeypatch: Any) -> None:
     """Of a large image with a small object, a small part is worked on."""
     seen = []
     erode = postprocess.erode
-    monkeypatch.setattr(
-        postprocess, "erode", lambda x, **keys: seen.append(x.shape) or erode(x, **keys)
-    )
+
+    def watched(part: Any, **keywords: Any) -> Any:
+        seen.append(part.shape)
+        return erode(part, **keywords)
+
+    monkeypatch.setattr(postprocess, "erode", watched)
     labels = np.zeros((500, 500), np.uint8)
     labels[100:110, 200:220] = 1
     clean_up(labels, [step_of("erode")])
