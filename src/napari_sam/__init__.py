@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sam import postprocess
+    from napari_sam._automatic_options import AutomaticOptions
     from napari_sam._layers import segment_layers
     from napari_sam.cleanup import (
         CleanupStep,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 # Public name -> module it lives in; a module that is public itself maps to None.
 _HOME: dict[str, str | None] = {
+    "AutomaticOptions": "_automatic_options",
     "CleanupStep": "cleanup",
     "EmbeddingCache": "embedding_cache",
     "ImageEmbedding": "types",
@@ -73,6 +75,7 @@ _HOME: dict[str, str | None] = {
 }
 
 __all__ = [
+    "AutomaticOptions",
     "CleanupStep",
     "EmbeddingCache",
     "ImageEmbedding",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_sam import transforms
 from napari_sam.batching import in_batches
-from napari_sam.modeling.mask_decoder import ImageSide
+from napari_sam.modeling.image_side import KeptImageSide
 from napari_sam.modeling.precision import choose_device, choose_dtype, set_precision
 from napari_sam.modeling.sam import Sam
 from napari_sam.prompting import check_prompts, prompt_points
@@ -80,7 +80,7 @@ class Predictor:
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, precision)
         self.model = set_precision(model.eval(), self.dtype).to(self.device)
-        self._kept_side: tuple[list[tuple[Tensor, int]], ImageSide] | None = None
+        self._kept_side = KeptImageSide()
 
     def __repr__(self) -> str:
         return f"Predictor({self.name!r}, device={str(self.device)!r}, {self.dtype})"
@@ -291,7 +291,11 @@ class Predictor:
         return seen
 
     def decode(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompts], multimask: bool
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        multimask: bool,
+        min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode prompts without resizing the answers.
 
@@ -301,6 +305,9 @@ class Predictor:
             As in `predict_batch`.
         multimask : bool
             Three masks for each, or one.
+        min_score : float, optional
+            Predicted IoU that a prompt's best mask must exceed. Of others the logits
+            are not made: they are -inf.
 
         Returns
         -------
@@ -319,14 +326,18 @@ class Predictor:
         for index, one in enumerate(prompts):
             kind = (len(one.points), one.box is not None, one.mask_logits is not None)
             groups.setdefault(kind, []).append(index)
-        logits = torch.empty(len(prompts), masks, LOGITS_SIZE, LOGITS_SIZE)
+        logits = torch.full((len(prompts), masks, LOGITS_SIZE, LOGITS_SIZE), -torch.inf)
         scores = torch.empty(len(prompts), masks)
 
         def decode_some(indices: Sequence[int]) -> list[int]:
             batch = [prompts[i] for i in indices]
-            part = list(indices)
-            logits[part], scores[part] = self._decode(embedding, batch, multimask)
-            return part
+            made, found = self._decode(embedding, batch, multimask, min_score)
+            part = torch.tensor(indices)
+            scores[part] = found
+            if min_score is not None:
+                part = part[found.amax(1) > min_score]
+            logits[part] = made
+            return list(indices)
 
         at_once = CPU_PROMPTS if self.device.type == "cpu" else GPU_PROMPTS
         for indices in groups.values():
@@ -346,7 +357,11 @@ class Predictor:
 
     @torch.inference_mode()
     def _decode(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompts], multimask: bool
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        multimask: bool,
+        min_score: float | None,
     ) -> tuple[Tensor, Tensor]:
         """Decode prompts of one kind as one batch."""
         size = embedding.plane_size
@@ -359,29 +374,12 @@ class Predictor:
             masks = torch.from_numpy(np.stack(given))[:, None].to(self.device)
         points = coordinates.to(self.device), labels.to(self.device)
         image = (
-            self._image_side(embedding.features)
+            self._kept_side.get(self.model, embedding.features, self.device)
             if masks is None
             else embedding.features.to(self.device)
         )
-        logits, scores = self.model.decode(image, points, masks, multimask)
+        logits, scores = self.model.decode(image, points, masks, multimask, min_score)
         return logits.float().cpu(), scores.float().cpu()
-
-    def _image_side(self, features: Tensor) -> ImageSide:
-        """Prepare an embedding for decoding, or find it still prepared.
-
-        Prompts come one after another for the same plane, so the last one is kept. It
-        is not used for other tensors, or after the decoder's weights have changed.
-        """
-        used = [features, *self.model.mask_decoder.parameters()]
-        used += self.model.prompt_encoder.state_dict(keep_vars=True).values()
-        # Tensors made in inference have no version.
-        now = [(t, 0 if t.is_inference() else t._version) for t in used]
-        kept = self._kept_side
-        pairs = () if kept is None else zip(kept[0], now, strict=True)
-        if kept is None or any(a is not b or i != j for (a, i), (b, j) in pairs):
-            side = self.model.image_side(features.to(self.device))
-            kept = self._kept_side = now, side
-        return kept[1]
 
     def _fall_back_to_cpu(self) -> None:
         """Move to the CPU when an accelerator's memory cannot hold a single item."""
@@ -391,7 +389,7 @@ class Predictor:
             f"out of memory on {self.device}: going on with the CPU, which is slower.",
             stacklevel=4,
         )
-        self._kept_side = None
+        self._kept_side = KeptImageSide()
         self.device = torch.device("cpu")
         # There is no float16 on a CPU, whatever was asked for on the accelerator.
         asked = self._asked_precision

@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam import transforms
+from napari_sam._session_automatic import AutomaticMethods
 from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import check_prompts
 from napari_sam.stack_axes import ArrayLike, StackAxes, check_image, whole_numbers
-from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts
+from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts, Window
 
 # Planes looked at to choose the contrast of a stack.
 CONTRAST_PLANES = 5
 
 
-class Session(VolumeMethods):
+class Session(VolumeMethods, AutomaticMethods):
     """Segment planes of one image; each is read and encoded once, when it is needed.
 
     Parameters
@@ -201,13 +202,17 @@ class Session(VolumeMethods):
         raw = transforms.check_plane(self.read_plane(plane))
         return transforms.stretch(raw, limits)
 
-    def embed(self, plane: Plane | None = None) -> ImageEmbedding:
+    def embed(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> ImageEmbedding:
         """Embedding of a plane, from the cache or encoded now.
 
         Parameters
         ----------
         plane : int or tuple of int
             As in `read_plane`.
+        window : Window, optional
+            Encode this rectangle of the plane only.
 
         Returns
         -------
@@ -218,10 +223,10 @@ class Session(VolumeMethods):
         Raises
         ------
         ValueError
-            If there is no such plane.
+            If there is no such plane, or the window does not lie within it.
         """
         predictor = self.predictor
-        seen = predictor.prepare(self.pixels(plane))
+        seen = predictor.prepare(self.pixels(plane), window)
         key = predictor.key(seen)
         features = self.cache.get(key, predictor.device, predictor.dtype)
         if features is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,15 @@ class Recording:
     def logits(self, kind: str) -> NDArray[np.float32]:
         """(C, 128, 128): every second row and column."""
         return self.arrays[f"{kind}_logits"]
+
+
+def automatic_masks() -> dict[str, NDArray[Any]]:
+    """Return what the official generator finds in the coins, 16 points per side."""
+    with np.load(DATA / "mobile_sam_coins_automatic_16.npz") as stored:
+        found = {key: stored[key] for key in stored.files}
+    width = Recording("coins").image.shape[1]
+    found["masks"] = np.unpackbits(found["masks"], axis=-1)[..., :width].astype(bool)
+    return found
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:

@@ -44,7 +44,11 @@ class SeeingPredictor(Predictor):
         return found
 
     def decode(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompts], multimask: bool
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompts],
+        multimask: bool,
+        min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer each prompt by the bright cells that its box or point touches."""
         self.batches.append(len(prompts))

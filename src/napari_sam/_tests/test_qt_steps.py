@@ -48,7 +48,9 @@ class DiscPredictor(CountingPredictor):
         features = torch.zeros(1, WIDTH, 64, 64)
         return [self.restore(features, plane, self.key(plane)) for plane in planes]
 
-    def decode(self, embedding: Any, prompts: Any, multimask: bool) -> Any:
+    def decode(
+        self, embedding: Any, prompts: Any, multimask: bool, min_score: Any = None
+    ) -> Any:
         """Logits (B, M, 256, 256) and scores (B, M)."""
         chosen = [0, 1, 2] if multimask else [1]
         logits = [

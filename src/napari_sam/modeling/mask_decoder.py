@@ -98,7 +98,11 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(dim, dim, dim, NUM_MASK_TOKENS)
 
     def forward(
-        self, image: ImageSide, sparse: Tensor, multimask: bool
+        self,
+        image: ImageSide,
+        sparse: Tensor,
+        multimask: bool,
+        min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predict masks.
 
@@ -109,11 +113,15 @@ class MaskDecoder(nn.Module):
             Point and box tokens.
         multimask : bool
             Three masks (of the second to fourth token) instead of one (of the first).
+        min_score : float, optional
+            Make masks only for prompts of which one has a higher predicted IoU. It is
+            known before the masks are, and these are half of the work.
 
         Returns
         -------
         tuple of Tensor
             Mask logits (B, M, 4 * grid, 4 * grid), predicted IoU (B, M); M is 3 or 1.
+            With `min_score`, logits of fewer prompts, in their order.
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         own = own.expand(sparse.shape[0], -1, -1)
@@ -125,7 +133,12 @@ class MaskDecoder(nn.Module):
         # The scores decide between masks: their head may stay in float32.
         dtype = next(self.iou_prediction_head.parameters()).dtype
         scores = self.iou_prediction_head(tokens[:, 0].to(dtype))[:, masks]
-        return self.upscale(cells, tokens[:, 1 : 1 + NUM_MASK_TOKENS], masks), scores
+        mask_tokens = tokens[:, 1 : 1 + NUM_MASK_TOKENS]
+        if min_score is not None:
+            wanted = scores.float().amax(1) > min_score
+            if not wanted.all():
+                cells, mask_tokens = cells[wanted], mask_tokens[wanted]
+        return self.upscale(cells, mask_tokens, masks), scores
 
     def project(self, image: Tensor, positions: Tensor) -> ImageSide:
         """Prepare one image (1, P, C) for many prompts."""
@@ -172,8 +185,10 @@ class MaskDecoder(nn.Module):
             by_tokens(partial(upscale_cells, weight), cells, UPSCALE_WIDTH)
             for cells, weight in zip(image, weights, strict=True)
         ]
-        logits = torch.stack(parts)  # (B, P, M * 16)
         side = int(image.shape[1] ** 0.5)
+        if not parts:
+            return image.new_empty(0, len(heads), 4 * side, 4 * side)
+        logits = torch.stack(parts)  # (B, P, M * 16)
         logits = logits.view(len(parts), side, side, -1, 2, 2, 2, 2)
         # A pixel's row is (cell row, coarse quarter row, fine quarter row).
         logits = logits.permute(0, 3, 1, 4, 6, 2, 5, 7)

@@ -81,6 +81,7 @@ class Sam(nn.Module):
         points: tuple[Tensor, Tensor],
         masks: Tensor | None,
         multimask: bool,
+        min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode prompts on images that are already encoded.
 
@@ -96,11 +97,14 @@ class Sam(nn.Module):
             Mask logits.
         multimask : bool
             Three masks instead of one.
+        min_score : float, optional
+            Make masks only for prompts of which one has a higher predicted IoU.
 
         Returns
         -------
         tuple of Tensor
             Mask logits (B, M, 256, 256) and predicted IoU (B, M), M being 3 or 1.
+            With `min_score`, logits of fewer prompts, in their order.
         """
         sparse: Tensor = self.prompt_encoder.embed_points(*points)
         if not isinstance(image, ImageSide):
@@ -108,7 +112,7 @@ class Sam(nn.Module):
             dense: Tensor = self.prompt_encoder.embed_masks(masks)
             image = ImageSide(cells + dense.to(cells.dtype), positions)
         sparse = sparse.to(image.image.dtype)
-        return self.mask_decoder(image, sparse, multimask)  # type: ignore[no-any-return]
+        return self.mask_decoder(image, sparse, multimask, min_score)  # type: ignore[no-any-return]
 
 
 def build_sam(encoder: EncoderType) -> Sam:

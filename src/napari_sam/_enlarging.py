@@ -1,0 +1,121 @@
+"""Answers enlarged to a plane's pixels, only where there is something to see."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_sam.transforms import model_size
+from napari_sam.types import LOGITS_SIZE, MODEL_SIZE
+
+Part = tuple[slice, slice]
+
+
+class Enlarger:
+    """Enlarges logits (256, 256) to a plane, as `transforms.logits_to_plane` does.
+
+    Bilinear resizing, twice, is one matrix for the rows and one for the columns. Every
+    pixel is a mean of its cells, so a part of the plane needs a part of the cells, and
+    where all of these are low, so is the pixel.
+
+    Parameters
+    ----------
+    plane_size : (H, W)
+    """
+
+    def __init__(self, plane_size: tuple[int, int]) -> None:
+        sides = zip(plane_size, model_size(plane_size), strict=True)
+        self._axes = [_Axis(_resize_matrix(*side)) for side in sides]
+
+    def above(
+        self, logits: Tensor, level: float
+    ) -> tuple[NDArray[np.float32], Part] | None:
+        """Enlarge the part of the plane that may be above a level.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (256, 256), float32
+        level : float
+
+        Returns
+        -------
+        levels : ndarray of shape (h, w), float32
+            Logits in the pixels of the part.
+        part : (slice, slice)
+            Rows and columns of the plane; every pixel outside is at or below `level`.
+            None in place of both if all are.
+        """
+        rows, columns = self._axes
+        high = logits[: rows.cells, : columns.cells] > level
+        found = [_span(high.any(dim=1)), _span(high.any(dim=0))]
+        if found[0] is None or found[1] is None:
+            return None
+        (pixel_rows, cell_rows), (pixel_columns, cell_columns) = (
+            axis.around(span)
+            for axis, span in zip(self._axes, found, strict=True)
+            if span is not None
+        )
+        cells = logits[cell_rows, cell_columns]
+        left = rows.matrix[pixel_rows, cell_rows]
+        right = columns.matrix[pixel_columns, cell_columns]
+        levels = left @ (cells @ right.T)
+        return levels.numpy(), (pixel_rows, pixel_columns)
+
+
+class _Axis:
+    """One axis: pixels are `matrix` (P, 256) times cells."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        weighs: NDArray[np.bool_] = matrix.numpy() > 0
+        used: NDArray[np.bool_] = matrix.amax(dim=0).numpy() > 0
+        self.cells = int(np.flatnonzero(used)[-1]) + 1
+        # First and last pixel that a cell takes part in, and the other way round.
+        # Shrinking leaves cells without a pixel: they look at the next ones.
+        used = used[: self.cells]
+        self._first_pixel = _running(weighs.argmax(axis=0)[: self.cells], used, -1)
+        last = len(weighs) - 1 - weighs[::-1].argmax(axis=0)[: self.cells]
+        self._last_pixel = _running(last, used, 1)
+        self._first_cell = weighs.argmax(axis=1)
+        self._last_cell = LOGITS_SIZE - 1 - weighs[:, ::-1].argmax(axis=1)
+
+    def around(self, cells: tuple[int, int]) -> Part:
+        """Pixels that cells (first, last) take part in, and all the cells of those."""
+        first = self._first_pixel[cells[0]]
+        last = max(first, self._last_pixel[cells[1]])
+        needed = slice(int(self._first_cell[first]), int(self._last_cell[last]) + 1)
+        return slice(int(first), int(last) + 1), needed
+
+
+def _running(
+    values: NDArray[np.intp], used: NDArray[np.bool_], step: int
+) -> NDArray[np.intp]:
+    """Give cells that are not used the value of the next (-1) or previous (1) one."""
+    places = np.where(used, np.arange(len(used)), -1 if step == 1 else len(used))
+    if step == 1:
+        places = np.maximum(np.maximum.accumulate(places), 0)
+    else:
+        places = np.minimum.accumulate(places[::-1])[::-1]
+    return values[places]
+
+
+def _span(flags: Tensor) -> tuple[int, int] | None:
+    """First and last index that is true."""
+    places = np.flatnonzero(flags.numpy())
+    return (int(places[0]), int(places[-1])) if len(places) else None
+
+
+def _resize_matrix(length: int, framed: int) -> Tensor:
+    """Matrix (length, 256) of the two resizings of one axis, float32.
+
+    ``framed`` is the length in the model's frame.
+    """
+    cells = torch.eye(LOGITS_SIZE)[None]  # (1, 256 as channels, 256)
+    scale = MODEL_SIZE // LOGITS_SIZE
+    frame = F.interpolate(cells, scale_factor=scale, mode="linear")[..., :framed]
+    if framed != length:
+        frame = F.interpolate(frame, size=length, mode="linear")
+    return frame[0].T.contiguous()
