@@ -17,6 +17,7 @@ from typing import Any
 import pooch
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from napari_sam.modeling.precision import choose_device, choose_dtype
 from napari_sam.modeling.sam import Sam, build_sam
@@ -364,7 +365,7 @@ def build_from_state(state: dict[str, Tensor], source: str = "the checkpoint") -
             f"{source} is not a SAM checkpoint: allowed are SAM (ViT-B, ViT-L, ViT-H) "
             "and MobileSAM, also as MedSAM and micro-sam save them."
         )
-    with torch.device("meta"):
+    with _EmptyWeights():
         model = build_sam(encoder)
     state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     try:
@@ -376,3 +377,18 @@ def build_from_state(state: dict[str, Tensor], source: str = "the checkpoint") -
         ) from None
     # Tensors read from a file do not ask for gradients until they are parameters.
     return model.requires_grad_(True)
+
+
+class _EmptyWeights(TorchFunctionMode):
+    """Leaves tensors empty that layers would fill at random, and that are replaced.
+
+    The device "meta" would do as well, but using it imports hundreds of modules, which
+    takes seconds and has Python collect garbage for as long as a window is frozen.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func in (Tensor.uniform_, Tensor.normal_):
+            return args[0]
+        return func(*args, **(kwargs or {}))

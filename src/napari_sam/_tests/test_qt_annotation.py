@@ -303,7 +303,7 @@ def test_slow_work_can_be_cancelled_and_may_fail(started, counting, monkeypatch)
     counting.encode = slow
     started.points.add([20, 24])
     started.wait(lambda: not started.controls.cancel.isHidden())
-    assert started.controls.progress.format() == "Looking at the image"
+    started.wait(lambda: started.controls.progress.format() == "Looking at the image")
     started.press("cancel")
     assert started.status == "Cancelled."
     release.set()
