@@ -31,6 +31,7 @@ from napari_sam._qt.adoption import Adopter
 from napari_sam._qt.engine import Answer, Encoded, Engine, Request, Source
 from napari_sam._qt.numbering import Numbering
 from napari_sam._qt.prefetch import Prefetcher
+from napari_sam._qt.preview import Preview
 from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
 from napari_sam._qt.scene import read_scene
@@ -85,7 +86,7 @@ class Annotator(QObject):
         self.scene = Scene()
         self.work = Work()
         self.ready: set[tuple[Source, Plane]] = set()
-        self.preview = workspace.Preview(viewer)
+        self.preview = Preview(viewer)
         self._layers = PromptLayers()
         self._labels: dict[LabelKey, ObjectPrompts] = {}  # those to correct
         self._edition = 0

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points, Shapes
-from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_sam._layers import (
@@ -19,9 +18,7 @@ from napari_sam._layers import (
     set_next_prompt,
 )
 from napari_sam._layers_features import add_prompt_features, object_features
-from napari_sam._layers_make import placement
-from napari_sam._layers_view import convert, image_shape
-from napari_sam.types import Prediction
+from napari_sam._layers_view import convert
 
 ROLE = "napari-sam"
 """Key in ``layer.metadata`` that says what a layer is for."""
@@ -253,154 +250,3 @@ def _is_in_plane(
     at = np.asarray(coordinates, dtype=np.float64).reshape(-1, layer.ndim)
     there = convert(at, layer, image, view)[:, list(view.sliced_axes)]
     return bool((np.rint(there) == view.index).all())
-
-
-class Preview:
-    """A Labels layer of one plane that shows a mask before it is accepted.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-    """
-
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = viewer
-        self.layer: Labels | None = None
-        self._drawn: tuple[Prediction, int, int] | None = None
-
-    def show(
-        self,
-        prediction: Prediction,
-        mask_index: int,
-        object_id: int,
-        image: Image,
-        view: ViewPlane,
-    ) -> None:
-        """Show one mask of a prediction where it is.
-
-        Parameters
-        ----------
-        prediction : Prediction
-        mask_index : int
-        object_id : int
-            Gives the colour, that of the label to be.
-        image : Image layer
-        view : ViewPlane
-            The plane of the prediction.
-        """
-        self.prepare(image, view)
-        layer, place = self.layer, plane_placement(image, view)
-        if layer is None:
-            return
-        drawn = (prediction, mask_index, object_id)
-        if drawn != self._drawn:
-            mask = prediction.masks[mask_index]
-            _draw(layer, plane_data(mask, object_id, view))
-            self._drawn = drawn
-        _place(layer, place)
-        if not layer.visible:
-            layer.visible = True
-
-    def prepare(self, image: Image, view: ViewPlane) -> None:
-        """Make the layer, still empty and hidden, if it is not there.
-
-        Parameters
-        ----------
-        image : Image layer
-        view : ViewPlane
-
-        Notes
-        -----
-        napari takes its time to add a layer; it is not to be taken from the first
-        click.
-        """
-        if self.layer is not None and is_in(self.viewer, self.layer):
-            return
-        shape = image_shape(image)
-        rows, columns = view.plane_axes
-        empty = np.zeros((shape[rows], shape[columns]), dtype=bool)
-        self.layer = Labels(
-            plane_data(empty, 0, view),
-            name="preview",
-            opacity=0.6,
-            visible=False,
-            **plane_placement(image, view),
-        )
-        self.layer.metadata[ROLE] = (PREVIEW, str(image.unique_id))
-        self._drawn = None
-        points, shapes = find_prompts(self.viewer, image)
-        add_keeping_selection(self.viewer, self.layer, shapes or points)
-
-    def hide(self) -> None:
-        """Hide the mask."""
-        if self.layer is not None and self.layer.visible:
-            self.layer.visible = False
-
-    def remove(self) -> None:
-        """Take the layer out of the viewer."""
-        if self.layer is not None and is_in(self.viewer, self.layer):
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
-
-
-def plane_data(
-    mask: NDArray[np.bool_], object_id: int, view: ViewPlane
-) -> NDArray[np.int32]:
-    """Labels with the axes of the image, one voxel thick along those not shown.
-
-    Parameters
-    ----------
-    mask : ndarray of shape (H, W), bool
-    object_id : int
-    view : ViewPlane
-
-    Returns
-    -------
-    ndarray, int32
-    """
-    rows, columns = view.plane_axes
-    pixels = mask.T if rows > columns else mask
-    data = np.where(pixels, np.int32(object_id), np.int32(0))
-    return np.expand_dims(data, view.sliced_axes)
-
-
-def plane_placement(image: Image, view: ViewPlane) -> dict[str, Any]:
-    """Keywords that put a layer of one plane where that plane is in an image.
-
-    Parameters
-    ----------
-    image : Image layer
-    view : ViewPlane
-
-    Returns
-    -------
-    dict
-    """
-    place = placement(image)
-    own = Affine(
-        **{name: place[name] for name in ("scale", "translate", "rotate", "shear")}
-    )
-    first = np.zeros(image.ndim)
-    first[list(view.sliced_axes)] = view.index
-    return {**place, "translate": own(first)}
-
-
-def _draw(layer: Labels, data: NDArray[np.int32]) -> None:
-    """Show other labels; of the same shape, they are written into the array."""
-    if layer.data.shape != data.shape:
-        layer.data = data
-        return
-    np.copyto(layer.data, data)
-    # Assigning would have napari look at the extent of every layer in the viewer again,
-    # and a thumbnail of a preview is of no use: that is half of the time it takes.
-    layer.refresh(thumbnail=False, highlight=False, extent=False)
-
-
-def _place(layer: Labels, place: dict[str, Any]) -> None:
-    """Move a layer, touching only what differs: each change redraws."""
-    for name, value in place.items():
-        current = getattr(layer, name)
-        if name == "affine":
-            current = current.affine_matrix
-        if not np.array_equal(np.asarray(current), np.asarray(value)):
-            setattr(layer, name, value)
