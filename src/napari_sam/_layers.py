@@ -13,6 +13,8 @@ import numpy as np
 from napari.layers import Image, Labels, Points, Shapes
 from napari.layers.base import Layer
 
+from napari_sam._label_changes import PROTECT, CommitOptions
+from napari_sam._layers_commit import commit_labels, commit_mask
 from napari_sam._layers_features import BACKGROUND, FOREGROUND, set_next_prompt
 from napari_sam._layers_make import (
     SessionArguments,
@@ -28,12 +30,8 @@ from napari_sam._layers_prompts import (
     seeds_from_layers,
 )
 from napari_sam._layers_target import (
-    PROTECT,
-    CommitOptions,
     check_label,
     check_target,
-    commit_labels,
-    commit_mask,
     next_free_label,
     widen_labels,
 )

@@ -1,56 +1,23 @@
-"""Write masks into a user's Labels layer: type kept, others protected, undoable."""
+"""Labels layers of the user: which can be written to, and what numbers they hold."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam._layers_view import is_same_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from napari.layers import Image, Labels
     from numpy.typing import NDArray
 
     from napari_sam._layers_view import ViewPlane
-    from napari_sam.types import Plane
 
 # Labels of a large volume are searched in parts of about this size.
 _PART_BYTES = 16 << 20
-
-
-@dataclass(frozen=True)
-class CommitOptions:
-    """How masks are written over what is there.
-
-    Parameters
-    ----------
-    overlap : {"protect", "overwrite"}
-        Whether pixels of other labels are kept or taken.
-    replace : bool
-        Whether what the object had in the plane so far, and the new mask has not, is
-        erased. That corrects a label in place; otherwise the mask is added to it.
-
-    Raises
-    ------
-    ValueError
-        If `overlap` is not as above.
-    """
-
-    overlap: Literal["protect", "overwrite"] = "protect"
-    replace: bool = True
-
-    def __post_init__(self) -> None:
-        if self.overlap not in ("protect", "overwrite"):
-            raise ValueError(
-                f"overlap must be 'protect' or 'overwrite', got {self.overlap!r}."
-            )
-
-
-PROTECT = CommitOptions()
 
 
 def check_target(labels_layer: Labels, image_layer: Image, view: ViewPlane) -> None:
@@ -122,160 +89,6 @@ def check_label(labels_layer: Labels, object_id: int) -> None:
             f"{labels_layer.name!r}, got {object_id}: convert the layer to a wider "
             "type, or use a free number."
         )
-
-
-def commit_mask(
-    labels_layer: Labels,
-    view: ViewPlane,
-    mask: NDArray[np.bool_],
-    object_id: int,
-    options: CommitOptions = PROTECT,
-) -> int:
-    """Write a mask of the displayed plane into a Labels layer, as one step to undo.
-
-    Parameters
-    ----------
-    labels_layer : napari.layers.Labels
-        With the voxels of the image (`check_target`). Its type stays.
-    view : ViewPlane
-        The plane the mask belongs to.
-    mask : ndarray of shape (H, W), bool
-    object_id : int
-        The label.
-    options : CommitOptions
-
-    Returns
-    -------
-    int
-        Number of pixels that changed.
-
-    Raises
-    ------
-    ValueError
-        If the layer cannot be written to, the mask has another shape than the plane, or
-        the number does not fit into the layer's type. Nothing is changed then.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from napari.layers import Labels
-    >>> from napari_sam._layers import ViewPlane
-    >>> layer = Labels(np.array([[0, 0, 7]], dtype="uint8"))
-    >>> mask = np.array([[False, True, True]])
-    >>> commit_mask(layer, ViewPlane((0, 1), (), (0, 0)), mask, 3)
-    1
-    >>> layer.data
-    array([[0, 3, 7]], dtype=uint8)
-    >>> layer.undo()
-    >>> layer.data
-    array([[0, 0, 7]], dtype=uint8)
-    """
-    check_label(labels_layer, object_id)
-    mask = np.asarray(mask)
-    if mask.dtype != bool:
-        raise ValueError(f"mask must be bool, got dtype {mask.dtype}.")
-    wanted = np.where(mask, np.asarray(object_id, dtype=labels_layer.dtype), 0)
-    planes = [(view.plane, wanted)]
-    return commit_labels(labels_layer, view, planes, {object_id}, options)
-
-
-def commit_labels(
-    labels_layer: Labels,
-    view: ViewPlane,
-    planes: Iterable[tuple[Plane, NDArray[Any]]],
-    object_ids: Collection[int],
-    options: CommitOptions = PROTECT,
-) -> int:
-    """Write label images of several planes into a Labels layer, as one step to undo.
-
-    Parameters
-    ----------
-    labels_layer, options
-        As in `commit_mask`.
-    view : ViewPlane
-        Of it the axes count.
-    planes : iterable of (plane, ndarray of shape (H, W))
-        Integers; 0 is no object. Taken one by one.
-    object_ids : collection of int
-        The objects that were segmented, found or not.
-
-    Returns
-    -------
-    int
-        Number of pixels that changed.
-
-    Raises
-    ------
-    ValueError
-        As `commit_mask`.
-    """
-    check_writable(labels_layer)
-    for number in object_ids:
-        check_label(labels_layer, number)
-    numbers = np.array(sorted(object_ids), dtype=labels_layer.dtype)
-    changed = 0
-    failure: Exception | None = None
-    with labels_layer.block_history():  # one step to undo for all planes
-        try:
-            for plane, wanted in planes:
-                index = _index(view, plane)
-                current = view.read(labels_layer.data, index)
-                written = _written(current, wanted, numbers, options)
-                changed += int(np.count_nonzero(written))
-                _set(labels_layer, view, index, (written, wanted))
-        except Exception as error:
-            failure = error
-    if failure is not None:
-        if changed:  # there is a step of our own to undo
-            labels_layer.undo()
-        raise failure
-    labels_layer.refresh(extent=False)
-    return changed
-
-
-def _index(view: ViewPlane, plane: Plane) -> tuple[int, ...]:
-    if not view.sliced_axes:
-        return ()
-    return plane if isinstance(plane, tuple) else (plane,)
-
-
-def _written(
-    current: NDArray[Any],
-    wanted: NDArray[Any],
-    numbers: NDArray[Any],
-    options: CommitOptions,
-) -> NDArray[np.bool_]:
-    """Which pixels of a plane change."""
-    if wanted.shape != current.shape:
-        raise ValueError(
-            f"mask must have the shape of the plane, {current.shape}, "
-            f"got {wanted.shape}."
-        )
-    is_own = np.isin(current, numbers)
-    written = (wanted != 0) & (current != wanted)
-    if options.overlap == "protect":
-        written &= (current == 0) | (is_own & options.replace)
-    if options.replace:
-        written |= is_own & (wanted == 0)
-    return np.asarray(written)
-
-
-def _set(
-    labels_layer: Labels,
-    view: ViewPlane,
-    index: tuple[int, ...],
-    change: tuple[NDArray[np.bool_], NDArray[Any]],
-) -> None:
-    written, wanted = change
-    rows, columns = np.nonzero(written)
-    if rows.size == 0:
-        return
-    where = dict(zip(view.plane_axes, (rows, columns), strict=True))
-    for axis, position in zip(view.sliced_axes, index, strict=True):
-        where[axis] = np.full(rows.size, position)
-    indices = tuple(where[axis] for axis in range(len(where)))
-    values = wanted[rows, columns].astype(labels_layer.dtype)
-    labels_layer.data_setitem(indices, values, refresh=False)
 
 
 def next_free_label(labels_layer: Labels, taken: Collection[int] = ()) -> int:

@@ -78,10 +78,12 @@ class SegmentAnythingWidget(QWidget):
             "discard": own.discard,
             "toggle_label": own.toggle_label,
             "cycle_mask": own.cycle_mask,
-            "use_label": own.use_label,
+            "use_label": own.labels.use_label,
             "next_free_object": own.next_free_object,
             "next_object": lambda: own.step_object(1),
             "previous_object": lambda: own.step_object(-1),
+            "undo": own.undo.undo,
+            "redo": own.undo.redo,
         }
 
     def _connect(self) -> None:
@@ -110,8 +112,10 @@ class SegmentAnythingWidget(QWidget):
         controls.masks.chosen.connect(own.choose_mask)
         controls.accept.clicked.connect(own.accept)
         controls.discard.clicked.connect(own.discard)
-        controls.use_label.clicked.connect(own.use_label)
-        controls.widen.clicked.connect(own.widen_target)
+        controls.undo.clicked.connect(own.undo.undo)
+        controls.redo.clicked.connect(own.undo.redo)
+        controls.use_label.clicked.connect(own.labels.use_label)
+        controls.widen.clicked.connect(own.labels.widen_target)
         controls.next_after_accept.toggled.connect(
             lambda on: own.choose(next_after_accept=on)
         )
@@ -139,6 +143,8 @@ class SegmentAnythingWidget(QWidget):
         controls.masks.show_scores(scores, work.mask_index)
         controls.accept.setEnabled(answer is not None)
         controls.discard.setEnabled(choices.object_id in scene.prompts)
+        for name, text in zip(("undo", "redo"), own.undo.texts(), strict=True):
+            controls.show_step(name, text)
         controls.use_label.setEnabled(own.target is not None)
         controls.widen.setVisible(self._is_target_narrow())
         controls.status.setText(status_text(scene, choices, work))

@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from napari_sam._history import State
 from napari_sam._layers import (
     BACKGROUND,
     FOREGROUND,
-    CommitOptions,
     ObjectPrompts,
     PromptLayers,
-    check_target,
-    commit_mask,
-    prompts_from_layers,
-    widen_labels,
 )
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.adoption import Adopter
 from napari_sam._qt.engine import Answer, Encoded, Engine, Request, Source
+from napari_sam._qt.history import Undo
+from napari_sam._qt.label_actions import LabelActions
 from napari_sam._qt.numbering import Numbering
 from napari_sam._qt.prefetch import Prefetcher
 from napari_sam._qt.preview import Preview
@@ -43,7 +41,6 @@ from napari_sam._qt.state import (
     resolve_request,
     shown_answer,
     with_labels,
-    written_text,
 )
 from napari_sam._qt.watch import Watcher
 from napari_sam.registry import get_spec
@@ -87,8 +84,10 @@ class Annotator(QObject):
         self.work = Work()
         self.ready: set[tuple[Source, Plane]] = set()
         self.preview = Preview(viewer)
-        self._layers = PromptLayers()
-        self._labels: dict[LabelKey, ObjectPrompts] = {}  # those to correct
+        self.layers = PromptLayers()
+        self.corrections: dict[LabelKey, ObjectPrompts] = {}  # those to correct
+        self.undo = Undo(self)
+        self.labels = LabelActions(self)
         self._edition = 0
         self._is_closed = False
         self._dirty = QTimer(self)
@@ -96,7 +95,7 @@ class Annotator(QObject):
         self._dirty.timeout.connect(self._update)
         idle = self._receiver(lambda _: None)
         self._prefetcher = Prefetcher(self.runner, engine, idle, self)
-        self._numbering = Numbering(self.runner)
+        self.numbering = Numbering(self.runner)
         self._watcher = Watcher(viewer, self._mark_dirty, self._on_pixels)
         self._adopter = Adopter(viewer, self._mark_dirty)
 
@@ -119,18 +118,25 @@ class Annotator(QObject):
             self._update()
 
     def _take_image(self, image: Image | None) -> None:
+        state = self.undo.switch(self.image, image)
         self.image = image
         self.target = None
         # Answers, and the session of the worker, hold the pixels of the image before.
         self.runner.cancel()
         self.runner.submit_idle(self.engine.forget, Receiver())
         self.work = Work(cache=self.work.cache)
+        self.take_state(state)
         self.ready.clear()
-        self._labels.clear()
         self._prefetcher.forget()
         if image is not None:
             is_stack = len(image_shape(image)) > 2
             self.choices = replace(self.choices, next_after_accept=not is_stack)
+
+    def take_state(self, state: State) -> None:
+        """Go on with these corrections, what was accepted, and the chosen object."""
+        self.corrections = dict(state.corrections)
+        self.work = replace(self.work, accepted=state.accepted)
+        self.choices = replace(self.choices, object_id=state.object_id)
 
     def set_target(self, target: Labels | None) -> None:
         """Choose the labels to write into; None makes a layer when needed."""
@@ -178,9 +184,9 @@ class Annotator(QObject):
         go_on = self._receiver(
             lambda number: self.choose(object_id=number, label=FOREGROUND)
         )
-        with self._errors():
-            taken = workspace.object_numbers(self._layers) | {self.choices.object_id}
-            self._numbering.find(self.target, taken, go_on)
+        with self.errors():
+            taken = workspace.object_numbers(self.layers) | {self.choices.object_id}
+            self.numbering.find(self.target, taken, go_on)
 
     def step_object(self, step: int) -> None:
         """Go to an object before or after."""
@@ -190,8 +196,18 @@ class Annotator(QObject):
         """Choose one of the masks of the answer that is shown."""
         answer = shown_answer(self.scene, self.choices, self.work)
         if answer is not None and 0 <= index < len(answer.prediction.masks):
-            self.work = replace(self.work, mask_index=index)
-            self._show()
+            self.undo.choose(answer, index)
+            self.show_mask(index)
+
+    def show_mask(self, index: int) -> None:
+        """Show one of the masks of the answer."""
+        self.work = replace(self.work, mask_index=index)
+        self._show()
+
+    def say(self, text: str) -> None:
+        """Say in the status line what was done."""
+        self.work = replace(self.work, written=text)
+        self.changed.emit()
 
     def cycle_mask(self) -> None:
         """Choose the next of the masks."""
@@ -210,40 +226,18 @@ class Annotator(QObject):
             self.work = replace(self.work, awaits_accept=wanted)
             self.changed.emit()
             return
-        with self._errors():
-            self._commit(answer)
-
-    def use_label(self) -> None:
-        """Take the object's label in the displayed plane as a prompt, to correct it."""
-        view, number = self.scene.view, self.choices.object_id
-        if self.image is None or self.target is None or view is None:
-            return
-        with self._errors():
-            layers = PromptLayers(labels=self.target, label_ids=[number])
-            found = prompts_from_layers(self.image, view, layers)
-            if number not in found:
-                raise ValueError(
-                    f"layer {self.target.name!r} has no label {number} in this plane."
-                )
-            self._labels[number, view.plane, view.plane_axes] = found[number]
-            self._update()
+        with self.errors():
+            self.labels.commit(answer)
 
     def discard(self) -> None:
         """Remove the prompts of the object in the displayed plane."""
         if self.image is None or self.scene.view is None:
             return
         view, number = self.scene.view, self.choices.object_id
-        self._labels.pop((number, view.plane, view.plane_axes), None)
-        with self._errors():
-            workspace.remove_prompts(self._layers, self.image, view, number)
+        self.corrections.pop((number, view.plane, view.plane_axes), None)
+        with self.errors():
+            workspace.remove_prompts(self.layers, self.image, view, number)
         self._update()
-
-    def widen_target(self) -> None:
-        """Convert the labels to a type that holds the object's number."""
-        if self.target is not None:
-            with self._errors():
-                widen_labels(self.target, self.choices.object_id)
-            self._update()
 
     def cancel(self) -> None:
         """Stop what the worker does; what is submitted is not asked for again."""
@@ -262,7 +256,7 @@ class Annotator(QObject):
         self.runner.close()
         self._watcher.stop()
         self._adopter.stop()
-        self._numbering.stop()
+        self.numbering.stop()
         self.preview.remove()
 
     # What follows from it
@@ -276,11 +270,12 @@ class Annotator(QObject):
         if self._is_closed:
             return
         self._dirty.stop()
-        self._check_layers()
+        self.check_layers()
         self.scene = read_scene(
-            self.viewer, self.image, self._layers, self.choices, self._edition
+            self.viewer, self.image, self.layers, self.choices, self._edition
         )
-        self.scene = with_labels(self.scene, self._labels)
+        self.scene = with_labels(self.scene, self.corrections)
+        self.undo.note()
         wanted = resolve_request(self.scene, self.choices)
         if wanted is None and self.work.submitted is not None:
             if self.runner.is_busy:
@@ -301,7 +296,7 @@ class Annotator(QObject):
         is_there = answer is not None and answer.request == wanted
         return is_there or wanted in self.work.accepted
 
-    def _check_layers(self) -> None:
+    def check_layers(self) -> None:
         """Let go of layers that were deleted; find those that were made."""
         images = workspace.images_of(self.viewer)
         if self.image is None and images:
@@ -315,8 +310,8 @@ class Annotator(QObject):
         for layer in (points, shapes):
             if layer is not None:
                 workspace.say_next(layer, self.choices.object_id, self.choices.label)
-        self._layers = PromptLayers(points, shapes)
-        self._watcher.watch(self.image, self._layers)
+        self.layers = PromptLayers(points, shapes)
+        self._watcher.watch(self.image, self.layers)
 
     def _receiver(self, done: Callable[[Any], None]) -> Receiver:
         return Receiver(done, self._on_failure, self._on_step)
@@ -332,7 +327,7 @@ class Annotator(QObject):
     def _on_answer(self, answer: Answer) -> None:
         request = answer.request
         self.ready.add((request.source, request.plane))
-        index = answer.prediction.best_index
+        index = self.undo.mask_index(answer)
         self.work = replace(
             self.work, answer=answer, mask_index=index, cache=answer.cache, error=""
         )
@@ -370,31 +365,5 @@ class Annotator(QObject):
             )
         self.changed.emit()
 
-    # Labels
-
-    def _commit(self, answer: Answer) -> None:
-        image, view = self.image, self.scene.view
-        if image is None or view is None:
-            return
-        number = answer.request.object_id
-        target = self.target or workspace.make_target(image, number)
-        check_target(target, image, view)
-        mask = answer.prediction.masks[self.work.mask_index]
-        count = commit_mask(
-            target, view, mask, number, CommitOptions(self.choices.overlap)
-        )
-        if self.target is None:
-            workspace.add_keeping_selection(self.viewer, target, self.preview.layer)
-            self.target = target
-        self._numbering.note(target, number)
-        self.work = replace(
-            self.work,
-            accepted=self.work.accepted | {answer.request},
-            written=written_text(number, target.name, count),
-        )
-        if self.choices.next_after_accept:
-            self.next_free_object()
-        self._update()
-
-    def _errors(self) -> AbstractContextManager[None]:
+    def errors(self) -> AbstractContextManager[None]:
         return reporting(self._on_failure)

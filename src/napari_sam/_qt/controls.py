@@ -173,6 +173,7 @@ class Controls(QWidget):
         )
         layout.addWidget(self.masks)
         layout.addLayout(row(self.accept, self.discard))
+        layout.addLayout(row(self.undo, self.redo))
         layout.addLayout(self._form(("Labels", self.target), ("Others", self.overlap)))
         layout.addWidget(self.use_label)
         layout.addWidget(self.widen)
@@ -230,6 +231,8 @@ class Controls(QWidget):
     def _make_labels(self) -> None:
         self.accept = button("Accept", ACTIONS["accept"].tooltip)
         self.discard = button("Discard", ACTIONS["discard"].tooltip)
+        self.undo = button("Undo", ACTIONS["undo"].tooltip)
+        self.redo = button("Redo", ACTIONS["redo"].tooltip)
         self.target = choice("Where accepted masks are written")
         self.overlap = choice(
             "What happens where the mask lies on another object's label"
@@ -246,6 +249,13 @@ class Controls(QWidget):
             "mark one object plane after plane"
         )
         self.next_after_accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+
+    def show_step(self, name: str, text: str | None) -> None:
+        """Say in the tooltip of a button, "undo" or "redo", what it would do."""
+        made: QPushButton = getattr(self, name)
+        made.setEnabled(text is not None)
+        about = "" if text is None else f"\nNext: {text}"
+        made.setToolTip(f"{ACTIONS[name].tooltip}{about}")
 
     def _make_status(self) -> None:
         self.status = text("What to do next")

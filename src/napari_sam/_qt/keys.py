@@ -1,7 +1,8 @@
 """Actions that have a key, whichever layer is active.
 
 None of the keys is used by napari 0.9 itself, for the viewer or for any type of layer:
-a layer's own keys come before the viewer's.
+a layer's own keys come before the viewer's. The second key of some actions is, and does
+what napari's users expect in such a layer.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ class Action:
         As napari writes keys.
     text : str
         Tooltip.
+    elsewhere : str
+        A second key, which does something of its own in some types of layers.
     """
 
     name: str
     key: str
     text: str
+    elsewhere: str = ""
 
     @property
     def tooltip(self) -> str:
@@ -46,6 +50,11 @@ ACTIONS: dict[str, Action] = {
         Action("next_free_object", "N", "New object: go on with the next free number"),
         Action("next_object", "U", "Go to the next object"),
         Action("previous_object", "J", "Go to the previous object"),
+        # In a Labels layer Ctrl-Z is napari's: it takes back what was painted there.
+        Action(
+            "undo", "Shift-Z", "Undo: prompts, masks, what was accepted", "Control-Z"
+        ),
+        Action("redo", "Shift-Y", "Do again what was undone", "Control-Shift-Z"),
     )
 }
 
@@ -66,12 +75,13 @@ def bind(viewer: Any, slots: Mapping[str, Callable[[], None]]) -> list[str]:
     """
     bound = []
     for name, slot in slots.items():
-        key = ACTIONS[name].key
-        try:
-            viewer.bind_key(key, _ignoring_viewer(slot))
-        except ValueError:  # the user's own, or another widget's
-            continue
-        bound.append(key)
+        action = ACTIONS[name]
+        for key in filter(None, (action.key, action.elsewhere)):
+            try:
+                viewer.bind_key(key, _ignoring_viewer(slot))
+            except ValueError:  # the user's own, or another widget's
+                continue
+            bound.append(key)
     return bound
 
 

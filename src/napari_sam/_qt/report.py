@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from napari.utils.notifications import notification_manager, show_error
+from napari.utils.notifications import notification_manager, show_error, show_info
 
 # Said in a sentence by this package; anything else is a fault in it.
 EXPECTED = (ValueError, OSError, MemoryError)
@@ -28,6 +28,11 @@ def report_error(error: Exception) -> str:
         return str(error)
     notification_manager.receive_error(type(error), error, error.__traceback__)
     return f"Something went wrong: {error}"
+
+
+def report_note(text: str) -> None:
+    """Show a sentence that is good to know, and no error."""
+    show_info(text)
 
 
 @contextmanager

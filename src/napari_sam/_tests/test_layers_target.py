@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
+from napari_sam._label_changes import CommitOptions
+from napari_sam._layers_commit import commit_labels, commit_mask
 from napari_sam._layers_make import make_labels_layer, session_arguments
 from napari_sam._layers_target import (
-    CommitOptions,
     check_target,
-    commit_labels,
-    commit_mask,
     next_free_label,
     widen_labels,
 )
