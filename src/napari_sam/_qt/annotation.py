@@ -13,10 +13,12 @@ from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 from napari_sam._layers import BACKGROUND, FOREGROUND, check_label
 from napari_sam._qt import keys, workspace
 from napari_sam._qt.controller import Annotator
-from napari_sam._qt.controls import Controls, fill
+from napari_sam._qt.controls import Controls, fill, show_keys
 from napari_sam._qt.engine import Engine
+from napari_sam._qt.preferences import on_keys_changed, read_preferences
 from napari_sam._qt.scene import SIZES
-from napari_sam._qt.state import cache_text, shown_answer, status_text
+from napari_sam._qt.shared_cache import shared_cache
+from napari_sam._qt.state import Choices, cache_text, shown_answer, status_text
 from napari_sam.registry import get_spec, list_models
 
 if TYPE_CHECKING:
@@ -46,8 +48,13 @@ class SegmentAnythingWidget(QWidget):
     ) -> None:
         super().__init__(parent)
         self.viewer = viewer
+        self._is_closed = False
         # No child of this widget: it must live until it has been told to close.
-        self.annotator = Annotator(viewer, engine or Engine())
+        preferences = read_preferences()
+        if engine is None:
+            engine = Engine(None, shared_cache(preferences), preferences.precision)
+        self.annotator = Annotator(viewer, engine)
+        self.annotator.choices = Choices(preferences.model)
         self.controls = Controls()
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -67,7 +74,9 @@ class SegmentAnythingWidget(QWidget):
             self.annotator.choices.model,
         )
         self._connect()
-        self._keys = keys.bind(viewer, self._slots())
+        self._keys: dict[str, list[str]] = {}
+        self._bind_keys()
+        self._stop_keys = on_keys_changed(self._bind_keys)
         self.annotator.refresh()
 
     def _slots(self) -> dict[str, Any]:
@@ -85,6 +94,22 @@ class SegmentAnythingWidget(QWidget):
             "undo": own.undo.undo,
             "redo": own.undo.redo,
         }
+
+    def do(self, action: str) -> None:
+        """Do what a key does, by the name of the action."""
+        self._slots()[action]()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still belongs to its viewer."""
+        return not self._is_closed
+
+    def _bind_keys(self, event: Any = None) -> None:
+        """Bind the keys of now, and name them in the tooltips."""
+        keys.unbind(self.viewer, self._keys)
+        self._keys = keys.bind(self.viewer, self._slots(), read_preferences().keys)
+        self.controls.masks.key = "".join(self._keys["cycle_mask"][:1])
+        show_keys(self, self._keys)
 
     def _connect(self) -> None:
         own, controls, slots = self.annotator, self.controls, self._slots()
@@ -210,6 +235,9 @@ class SegmentAnythingWidget(QWidget):
 
     def close_annotator(self) -> None:
         """End the work, and give keys back."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._stop_keys()
         keys.unbind(self.viewer, self._keys)
-        self._keys = []
         self.annotator.close()

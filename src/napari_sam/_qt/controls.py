@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
+    QAbstractButton,
     QButtonGroup,
     QCheckBox,
     QComboBox,
@@ -25,6 +26,8 @@ from napari_sam._qt.keys import ACTIONS
 
 # Values that napari's Labels layers can count to and QSpinBox can show.
 LARGEST_OBJECT = 2**31 - 1
+# Property of a button: its tooltip with the key that we suggest.
+_OWN_TOOLTIP = "napari-sam tooltip"
 
 
 def button(text: str, tooltip: str, checkable: bool = False) -> QPushButton:
@@ -118,6 +121,7 @@ class MaskChoice(QWidget):
         for index, one in enumerate(self.buttons):
             self._group.addButton(one, index)
         self._group.idClicked.connect(self.chosen)
+        self.key = ACTIONS["cycle_mask"].key
         self.show_scores([], 0)
 
     def show_scores(self, scores: Sequence[float], index: int) -> None:
@@ -131,7 +135,7 @@ class MaskChoice(QWidget):
             The mask that is chosen.
         """
         self._group.setExclusive(False)
-        key = ACTIONS["cycle_mask"].key
+        key = f" ({self.key}: next mask)" if self.key else ""
         for i, one in enumerate(self.buttons):
             is_there = i < len(scores)
             one.setEnabled(is_there)
@@ -139,11 +143,31 @@ class MaskChoice(QWidget):
             one.setText(f"{i + 1}:  {scores[i]:.2f}" if is_there else f"{i + 1}")
             one.setToolTip(
                 f"Mask {i + 1}; SAM expects an overlap of {scores[i]:.2f} with the "
-                f"object ({key}: next mask)"
+                f"object{key}"
                 if is_there
                 else "A single click is ambiguous: then there are three masks"
             )
         self._group.setExclusive(True)
+
+
+def show_keys(root: QWidget, bound: Mapping[str, list[str]]) -> None:
+    """Name in the tooltips of buttons the keys that they have.
+
+    Parameters
+    ----------
+    root : QWidget
+        With all buttons within it whose tooltip is that of an action.
+    bound : mapping of str to list of str
+        Keys by name of the action; the first is named.
+    """
+    for one in root.findChildren(QAbstractButton):
+        ours = one.property(_OWN_TOOLTIP) or one.toolTip()
+        for action in ACTIONS.values():
+            end = f" ({action.key})"
+            if ours.endswith(end):
+                one.setProperty(_OWN_TOOLTIP, ours)
+                has = "".join(f" ({key})" for key in bound.get(action.name, [])[:1])
+                one.setToolTip(ours.removesuffix(end) + has)
 
 
 class Controls(QWidget):

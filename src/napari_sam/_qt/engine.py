@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from napari_sam._layers_prompts import ObjectPrompts
@@ -15,7 +16,7 @@ from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.registry import cache_directory, get_spec, is_available, load_model
 from napari_sam.session import Session
-from napari_sam.types import Plane, Prediction
+from napari_sam.types import Plane, Precision, Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,14 +134,20 @@ class Engine:
         Makes a predictor of a model's name; `load_model` by default.
     cache : EmbeddingCache, optional
         In memory, and on disk in the user's cache directory, by default.
+    precision : {"auto", "float32", "bfloat16", "float16"}
+        Of the models loaded by `load_model`.
     """
 
     def __init__(
         self,
         load: Callable[[str], Predictor] | None = None,
         cache: EmbeddingCache | None = None,
+        precision: Precision = "auto",
     ) -> None:
-        self._load = load or load_model
+        ours = load_model
+        if precision != "auto":
+            ours = partial(load_model, precision=precision)
+        self._load = load or ours
         # On disk, embeddings are there again tomorrow, and in another viewer.
         self.cache = cache or EmbeddingCache(cache_directory() / "embeddings")
         self._predictors: dict[str, Predictor] = {}

@@ -2,7 +2,8 @@
 
 None of the keys is used by napari 0.9 itself, for the viewer or for any type of layer:
 a layer's own keys come before the viewer's. The second key of some actions is, and does
-what napari's users expect in such a layer.
+what napari's users expect in such a layer. The user may choose others in napari's
+preferences, which napari.yaml declares.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from app_model.types import KeyCode
+from napari.utils.key_bindings import coerce_keybinding
+from napari.utils.notifications import show_warning
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,9 @@ class Action:
     name : str
         Of the method of `Annotator`, or of the widget.
     key : str
-        As napari writes keys.
+        As napari writes keys, unless the user prefers another.
     text : str
-        Tooltip.
+        What it does, for a tooltip.
     elsewhere : str
         A second key, which does something of its own in some types of layers.
     """
@@ -35,7 +40,7 @@ class Action:
 
     @property
     def tooltip(self) -> str:
-        """What it does, and its key."""
+        """What it does, and our key; `Controls.show_keys` puts in the user's."""
         return f"{self.text} ({self.key})"
 
 
@@ -59,7 +64,11 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-def bind(viewer: Any, slots: Mapping[str, Callable[[], None]]) -> list[str]:
+def bind(
+    viewer: Any,
+    slots: Mapping[str, Callable[[], None]],
+    chosen: Mapping[str, str] | None = None,
+) -> dict[str, list[str]]:
     """Bind the keys of actions in a viewer; keys that are taken stay as they are.
 
     Parameters
@@ -67,36 +76,51 @@ def bind(viewer: Any, slots: Mapping[str, Callable[[], None]]) -> list[str]:
     viewer : napari.Viewer
     slots : mapping of str to callable
         What to call, by name of the action.
+    chosen : mapping of str to str, optional
+        Other keys than ours by name of the action, as napari writes them; "" is none.
+        One that napari does not know, or that is taken, is told.
 
     Returns
     -------
-    list of str
-        Keys that were bound, for `unbind`.
+    dict of str to list of str
+        Keys of each action that were bound, for `unbind`.
     """
-    bound = []
+    bound: dict[str, list[str]] = {}
     for name, slot in slots.items():
         action = ACTIONS[name]
-        for key in filter(None, (action.key, action.elsewhere)):
-            try:
-                viewer.bind_key(key, _ignoring_viewer(slot))
-            except ValueError:  # the user's own, or another widget's
-                continue
-            bound.append(key)
+        key = (chosen or {}).get(name, action.key).strip()
+        bound[name] = []
+        for one in filter(None, (key, action.elsewhere)):
+            if _bind(viewer, one, slot):
+                bound[name].append(one)
+            elif one not in (action.key, action.elsewhere):
+                show_warning(
+                    f"Key {key!r} is taken or no key: choose another in the "
+                    f"preferences for {action.text!r}."
+                )
     return bound
 
 
-def _ignoring_viewer(slot: Callable[[], None]) -> Callable[[Any], None]:
-    return lambda viewer: slot()
+def _bind(viewer: Any, key: str, slot: Callable[[], None]) -> bool:
+    """Bind a key; False if it is the user's own, another widget's, or no key."""
+    try:
+        if any(part.key == KeyCode.UNKNOWN for part in coerce_keybinding(key).parts):
+            return False
+        viewer.bind_key(key, lambda viewer: slot())
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
-def unbind(viewer: Any, keys: list[str]) -> None:
+def unbind(viewer: Any, bound: Mapping[str, list[str]]) -> None:
     """Give keys back.
 
     Parameters
     ----------
     viewer : napari.Viewer
-    keys : list of str
+    bound : mapping of str to list of str
         From `bind`.
     """
-    for key in keys:
-        viewer.bind_key(key, None)
+    for keys in bound.values():
+        for key in keys:
+            viewer.bind_key(key, None)

@@ -244,7 +244,7 @@ def status_text(scene: Scene, choices: Choices, work: Work) -> str:
     if wanted is None:
         return f"{work.written} {_prompt_hint(scene, choices)}".lstrip()
     if wanted in work.accepted:
-        hint = "Press N for the next object, or add prompts to correct this one."
+        hint = "Press New for the next object, or add prompts to correct this one."
         return f"{work.written} {hint}".lstrip()
     if work.error and wanted == work.submitted:
         return _sentence(work.error)

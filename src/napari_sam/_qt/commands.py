@@ -1,0 +1,96 @@
+"""The actions as commands: napari lists them in its command palette."""
+
+from __future__ import annotations
+
+import napari.viewer  # noqa: TC002 - napari looks at it to hand the viewer over
+from qtpy.QtWidgets import QApplication
+
+from napari_sam._qt.annotation import SegmentAnythingWidget
+from napari_sam._qt.preferences import PLUGIN
+
+
+def run(viewer: napari.viewer.Viewer, action: str) -> None:
+    """Do an action in a viewer; its widget is opened if it is not.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    action : str
+        A name in `napari_sam._qt.keys.ACTIONS`.
+    """
+    find_widget(viewer).do(action)
+
+
+def find_widget(viewer: napari.viewer.Viewer) -> SegmentAnythingWidget:
+    """Find or open the widget of a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+
+    Returns
+    -------
+    SegmentAnythingWidget
+    """
+    # napari hands out proxies of one and the same viewer.
+    own = getattr(viewer, "__wrapped__", viewer)
+    for widget in QApplication.allWidgets():
+        if (
+            isinstance(widget, SegmentAnythingWidget)
+            and widget.is_open
+            and getattr(widget.viewer, "__wrapped__", widget.viewer) is own
+        ):
+            return widget
+    opened: SegmentAnythingWidget
+    _, opened = own.window.add_plugin_dock_widget(PLUGIN, "Segment Anything")
+    return opened
+
+
+def accept(viewer: napari.viewer.Viewer) -> None:
+    """Accept the mask."""
+    run(viewer, "accept")
+
+
+def discard(viewer: napari.viewer.Viewer) -> None:
+    """Discard the object's prompts in this plane."""
+    run(viewer, "discard")
+
+
+def toggle_label(viewer: napari.viewer.Viewer) -> None:
+    """Switch between foreground and background."""
+    run(viewer, "toggle_label")
+
+
+def use_label(viewer: napari.viewer.Viewer) -> None:
+    """Correct the object's label in this plane."""
+    run(viewer, "use_label")
+
+
+def cycle_mask(viewer: napari.viewer.Viewer) -> None:
+    """See the next of the masks."""
+    run(viewer, "cycle_mask")
+
+
+def next_free_object(viewer: napari.viewer.Viewer) -> None:
+    """Go on with a new object."""
+    run(viewer, "next_free_object")
+
+
+def next_object(viewer: napari.viewer.Viewer) -> None:
+    """Go to the next object."""
+    run(viewer, "next_object")
+
+
+def previous_object(viewer: napari.viewer.Viewer) -> None:
+    """Go to the previous object."""
+    run(viewer, "previous_object")
+
+
+def undo(viewer: napari.viewer.Viewer) -> None:
+    """Undo prompts, masks or what was accepted."""
+    run(viewer, "undo")
+
+
+def redo(viewer: napari.viewer.Viewer) -> None:
+    """Do again what was undone."""
+    run(viewer, "redo")
