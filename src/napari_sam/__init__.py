@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari_sam.propagation import PropagationOptions
     from napari_sam.registry import list_models, load_model
     from napari_sam.session import Session
+    from napari_sam.sharpening import SharpOptions
     from napari_sam.types import ImageEmbedding, ModelSpec, Prediction, Prompts, Window
 
 __version__ = "0.1.0"
@@ -54,6 +55,7 @@ _HOME: dict[str, str | None] = {
     "Prompts": "types",
     "PropagationOptions": "propagation",
     "Session": "session",
+    "SharpOptions": "sharpening",
     "Window": "types",
     "apply_steps": "cleanup",
     "clean_up": "cleanup",
@@ -86,6 +88,7 @@ __all__ = [
     "Prompts",
     "PropagationOptions",
     "Session",
+    "SharpOptions",
     "Window",
     "apply_steps",
     "clean_up",

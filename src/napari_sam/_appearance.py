@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from napari_sam.transforms import model_size, resize_to_model
+from napari_sam.transforms import resize_to_model, valid_cells
 from napari_sam.types import LOGITS_SIZE, MODEL_SIZE, ImageEmbedding
 
 FloatArray = NDArray[np.float64]
@@ -67,22 +67,6 @@ class PlaneView:
         """Whether a part of the plane has one grey value, and so shows nothing."""
         grey = self.grey[part][self.valid[part]]
         return bool(grey.size == 0 or np.ptp(grey) < 1)
-
-
-def valid_cells(plane_size: tuple[int, int]) -> Mask:
-    """(256, 256) bool: cells of the answer that a plane covers."""
-    side = MODEL_SIZE // LOGITS_SIZE
-    rows, columns = (-(-length // side) for length in model_size(plane_size))
-    valid = np.zeros((LOGITS_SIZE, LOGITS_SIZE), bool)
-    valid[:rows, :columns] = True
-    return valid
-
-
-def pixels_per_cell(plane_size: tuple[int, int]) -> FloatArray:
-    """Rows and columns of a plane in one cell of the answer."""
-    side = MODEL_SIZE // LOGITS_SIZE
-    pixels: FloatArray = np.divide(plane_size, model_size(plane_size)) * side
-    return pixels
 
 
 def bounding_box(mask: Mask) -> NDArray[np.int64]:

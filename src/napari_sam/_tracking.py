@@ -20,11 +20,11 @@ from napari_sam._appearance import (
     PlaneView,
     Slices,
     bounding_box,
-    pixels_per_cell,
     window_around,
 )
 from napari_sam._course import Course, Shape, Target, signed_distance
 from napari_sam._propagation_options import PropagationOptions
+from napari_sam.transforms import pixels_per_cell
 from napari_sam.types import LOGITS_SIZE, Prompts
 
 # Cells of the answer around a mask from which its appearance is learned.

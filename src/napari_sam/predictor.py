@@ -28,6 +28,7 @@ from napari_sam.types import (
     Prompts,
     Window,
 )
+from napari_sam.windows import check_window
 
 # On a CPU the working set of a few prompts stays in the cache; a GPU wants many.
 CPU_PROMPTS, GPU_PROMPTS = 2, 64
@@ -106,13 +107,7 @@ class Predictor:
         """
         pixels = transforms.to_uint8(plane)
         if window is not None:
-            rows, columns = pixels.shape[:2]
-            inside = window.row_min >= 0 and window.column_min >= 0
-            if not inside or window.row_max > rows or window.column_max > columns:
-                raise ValueError(
-                    f"window must lie within the {rows} x {columns} plane, "
-                    f"got {window}."
-                )
+            check_window(window, (pixels.shape[0], pixels.shape[1]))
             pixels = pixels[window.slices]
         size = (pixels.shape[0], pixels.shape[1])
         return ModelInput(transforms.resize_to_model(pixels), size, window)

@@ -15,13 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_sam._appearance import PlaneView, pixels_per_cell, valid_cells
+from napari_sam._appearance import PlaneView
 from napari_sam._course import Course, Shape, Target
 from napari_sam._propagation_options import PropagationOptions
 from napari_sam._tracking import Answer, Tracker, blend
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import check_prompts
-from napari_sam.transforms import logits_to_plane, mask_to_logits
+from napari_sam.transforms import (
+    logits_to_plane,
+    mask_to_logits,
+    pixels_per_cell,
+    valid_cells,
+)
 from napari_sam.types import LOGITS_SIZE, ImageEmbedding, Prediction, Prompts
 
 __all__ = [

@@ -9,17 +9,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam import transforms
+from napari_sam import sharpening, transforms, windows
 from napari_sam._session_automatic import AutomaticMethods
 from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import check_prompts
+from napari_sam.sharpening import (
+    LARGE_PLANE,
+    PlaneSource,
+    SharpMode,
+    SharpOptions,
+)
 from napari_sam.stack_axes import ArrayLike, StackAxes, check_image, whole_numbers
-from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts, Window
+from napari_sam.types import (
+    MODEL_SIZE,
+    ImageEmbedding,
+    ModelInput,
+    Plane,
+    Prediction,
+    Prompts,
+    Window,
+)
 
 # Planes looked at to choose the contrast of a stack.
 CONTRAST_PLANES = 5
+# Of a plane that is never read as a whole: parts along each axis, and their side.
+CONTRAST_PARTS, CONTRAST_SIDE = 4, 256
+# Rows and columns that are read of a large window at most, about.
+MAX_SIDE = 4 * MODEL_SIZE
 
 
 class Session(VolumeMethods, AutomaticMethods):
@@ -43,6 +61,8 @@ class Session(VolumeMethods, AutomaticMethods):
         planes (`transforms.default_contrast_limits`).
     cache : EmbeddingCache, optional
         In memory by default.
+    sharp : {"off", "auto", "always"} or SharpOptions
+        Whether `segment` looks again at small objects, in a window of their own.
 
     Raises
     ------
@@ -68,6 +88,7 @@ class Session(VolumeMethods, AutomaticMethods):
         rgb: bool | None = None,
         contrast_limits: Sequence[float] | None = None,
         cache: EmbeddingCache | None = None,
+        sharp: SharpMode | SharpOptions = "off",
     ) -> None:
         image = check_image(image)
         if not callable(getattr(predictor, "predict_batch", None)):
@@ -76,6 +97,7 @@ class Session(VolumeMethods, AutomaticMethods):
         if cache is not None and not isinstance(cache, EmbeddingCache):
             kind = type(cache).__name__
             raise ValueError(f"cache must be an EmbeddingCache, got {kind}.")
+        self.sharp = SharpOptions.of(sharp)
         self.image = image
         self.predictor = predictor
         self.axes = StackAxes.of(image.shape, plane_axes, rgb)
@@ -90,6 +112,12 @@ class Session(VolumeMethods, AutomaticMethods):
         """(rows, columns) of a plane."""
         rows, columns = (self.image.shape[axis] for axis in self.axes.plane)
         return rows, columns
+
+    @property
+    def is_large(self) -> bool:
+        """Whether planes are too large to be read, or held as a mask, as a whole."""
+        rows, columns = self.plane_size
+        return rows * columns > LARGE_PLANE
 
     @property
     def stack_shape(self) -> tuple[int, ...]:
@@ -129,7 +157,14 @@ class Session(VolumeMethods, AutomaticMethods):
         return limits
 
     def _limits_of(self, planes: Sequence[Plane]) -> transforms.ContrastLimits | None:
-        seen = (transforms.check_plane(self.read_plane(plane)) for plane in planes)
+        parts: Sequence[Window | None] = [None]
+        if self.is_large:  # a few parts of it, spread evenly
+            parts = windows.sample(self.plane_size, CONTRAST_PARTS, CONTRAST_SIDE)
+        seen = [
+            transforms.check_plane(self.read_plane(plane, part))
+            for plane in planes
+            for part in parts
+        ]
         return transforms.default_contrast_limits(*seen)
 
     @staticmethod
@@ -169,13 +204,19 @@ class Session(VolumeMethods, AutomaticMethods):
             raise ValueError(f"plane must be {kind} ({last}), got {plane!r}.")
         return index or ()
 
-    def read_plane(self, plane: Plane | None = None) -> NDArray[Any]:
-        """Read one plane, and nothing else, from the image.
+    def read_plane(
+        self, plane: Plane | None = None, window: Window | None = None, step: int = 1
+    ) -> NDArray[Any]:
+        """Read one plane, or a window of it, and nothing else, from the image.
 
         Parameters
         ----------
         plane : int or tuple of int
             One int for one sliced axis, a tuple for more; omitted for a 2D image.
+        window : Window, optional
+            All of the plane by default.
+        step : int
+            Every how many rows and columns to read.
 
         Returns
         -------
@@ -185,22 +226,41 @@ class Session(VolumeMethods, AutomaticMethods):
         Raises
         ------
         ValueError
-            If there is no such plane.
+            If there is no such plane, or the window does not lie within it.
         """
         index: list[int | slice] = [slice(None)] * len(self.image.shape)
         for axis, position in zip(
             self.axes.sliced, self.check_plane(plane), strict=True
         ):
             index[axis] = position
+        part = windows.whole(self.plane_size) if window is None else window
+        windows.check_window(part, self.plane_size)
+        for axis, one in zip(self.axes.plane, part.slices, strict=True):
+            index[axis] = slice(one.start, one.stop, step)
         pixels = np.asarray(self.image[tuple(index)])
         rows, columns = self.axes.plane
         return pixels.swapaxes(0, 1) if rows > columns else pixels
 
-    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]:
-        """Return a plane as SAM sees it: (H, W) or (H, W, 3), uint8."""
+    def pixels(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> NDArray[np.uint8]:
+        """Return a plane, or a window of it, as SAM sees it.
+
+        (H, W) or (H, W, 3), uint8. Of very large windows only every n-th row and
+        column, still at least four for each pixel of SAM's.
+        """
         limits = self.contrast_limits
-        raw = transforms.check_plane(self.read_plane(plane))
+        shape = self.plane_size if window is None else window.shape
+        step = max(1, max(shape) // MAX_SIDE) if self.is_large else 1
+        raw = transforms.check_plane(self.read_plane(plane, window, step))
         return transforms.stretch(raw, limits)
+
+    def _prepare(self, plane: Plane | None, window: Window | None) -> ModelInput:
+        if window == windows.whole(self.plane_size):
+            window = None
+        shape = self.plane_size if window is None else window.shape
+        pixels = self.pixels(plane, window)
+        return ModelInput(transforms.resize_to_model(pixels, shape), shape, window)
 
     def embed(
         self, plane: Plane | None = None, window: Window | None = None
@@ -212,7 +272,7 @@ class Session(VolumeMethods, AutomaticMethods):
         plane : int or tuple of int
             As in `read_plane`.
         window : Window, optional
-            Encode this rectangle of the plane only.
+            Of this part of the plane; of all of it by default.
 
         Returns
         -------
@@ -226,7 +286,7 @@ class Session(VolumeMethods, AutomaticMethods):
             If there is no such plane, or the window does not lie within it.
         """
         predictor = self.predictor
-        seen = predictor.prepare(self.pixels(plane), window)
+        seen = self._prepare(plane, window)
         key = predictor.key(seen)
         features = self.cache.get(key, predictor.device, predictor.dtype)
         if features is None:
@@ -236,16 +296,18 @@ class Session(VolumeMethods, AutomaticMethods):
             self.cache.put(key, features)
         return predictor.restore(features, seen, key)
 
-    def is_embedded(self, plane: Plane | None = None) -> bool:
+    def is_embedded(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> bool:
         """Whether a plane's embedding is in the cache, for what is in it now."""
-        seen = self.predictor.prepare(self.pixels(plane))
-        return self.predictor.key(seen) in self.cache
+        return self.predictor.key(self._prepare(plane, window)) in self.cache
 
     def segment(
         self,
         prompts: Prompts,
         plane: Plane | None = None,
         multimask: bool | None = None,
+        sharp: SharpMode | SharpOptions | None = None,
     ) -> Prediction:
         """Segment one object in one plane.
 
@@ -257,10 +319,14 @@ class Session(VolumeMethods, AutomaticMethods):
             One int for one sliced axis, a tuple for more; omitted for a 2D image.
         multimask : bool, optional
             Three masks, or one. By default three for a single point alone.
+        sharp : {"off", "auto", "always"} or SharpOptions, optional
+            Whether to look again at a small object; by default as the session does.
 
         Returns
         -------
         Prediction
+            Of a plane with more pixels than `sharpening.LARGE_PLANE`, which is never
+            read as a whole, masks cover `Prediction.frame` only.
 
         Raises
         ------
@@ -269,8 +335,14 @@ class Session(VolumeMethods, AutomaticMethods):
         """
         index = self.check_plane(plane)
         check_prompts(prompts, self.plane_size)  # before the long work
-        embedding = self.embed(plane)
-        return self.predictor.predict(embedding, prompts, multimask, self._short(index))
+        options = self.sharp if sharp is None else SharpOptions.of(sharp)
+        source = PlaneSource(
+            self.predictor,
+            self.plane_size,
+            lambda window: self.embed(plane, window),
+            self._short(index),
+        )
+        return sharpening.segment(source, prompts, options, multimask)
 
     def embed_planes(
         self, planes: Iterable[Plane] | None = None

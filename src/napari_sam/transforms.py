@@ -232,7 +232,9 @@ def model_size(plane_size: tuple[int, int]) -> tuple[int, int]:
     return h, w
 
 
-def resize_to_model(plane: NDArray[np.uint8]) -> Tensor:
+def resize_to_model(
+    plane: NDArray[np.uint8], plane_size: tuple[int, int] | None = None
+) -> Tensor:
     """Resize a plane to the model frame's scale, without padding.
 
     With Pillow's antialiased ``BILINEAR``, as the official code does: other libraries
@@ -241,12 +243,14 @@ def resize_to_model(plane: NDArray[np.uint8]) -> Tensor:
     Parameters
     ----------
     plane : ndarray of shape (H, W) or (H, W, 3), uint8
+    plane_size : (rows, columns), optional
+        Of the plane that these are every n-th rows and columns of; (H, W) by default.
 
     Returns
     -------
     Tensor of shape (1 or 3, h, w), uint8
     """
-    size = model_size((plane.shape[0], plane.shape[1]))
+    size = model_size(plane_size or (plane.shape[0], plane.shape[1]))
     if plane.shape[:2] != size:
         picture = Image.fromarray(np.ascontiguousarray(plane))
         plane = np.array(picture.resize(size[::-1], Image.Resampling.BILINEAR))
@@ -311,6 +315,22 @@ def box_to_model(
 ) -> NDArray[np.float64]:
     """Box of pixel edges (4,) to two corners (2, 2) as (x, y) in the model frame."""
     return points_to_model(box.reshape(2, 2), plane_size)
+
+
+def valid_cells(plane_size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(256, 256) bool: cells of the answer frame that a plane covers."""
+    ratio = MODEL_SIZE // LOGITS_SIZE
+    rows, columns = (-(-length // ratio) for length in model_size(plane_size))
+    valid = np.zeros((LOGITS_SIZE, LOGITS_SIZE), bool)
+    valid[:rows, :columns] = True
+    return valid
+
+
+def pixels_per_cell(plane_size: tuple[int, int]) -> NDArray[np.float64]:
+    """Rows and columns of a plane in one cell of the answer frame."""
+    ratio = MODEL_SIZE // LOGITS_SIZE
+    pixels: NDArray[np.float64] = np.divide(plane_size, model_size(plane_size)) * ratio
+    return pixels
 
 
 def logits_to_plane(logits: Tensor, plane_size: tuple[int, int]) -> Tensor:

@@ -206,12 +206,20 @@ class Prediction:
         ``Prompts(mask_logits=...)`` to refine it.
     plane : int or tuple of int
         The plane of the stack the masks belong to; 0 for a 2D image.
+    window : Window, optional
+        The part of the plane that was looked at again (`SharpOptions`), and whose
+        answer replaced the first in at least one mask; None if there is none.
+    frame : Window, optional
+        The part of the plane that the masks cover, H x W pixels, for planes too large
+        to be held as a mask (`sharpening.LARGE_PLANE`). None: the whole plane.
     """
 
     masks: NDArray[np.bool_]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32]
     plane: Plane = 0
+    window: Window | None = None
+    frame: Window | None = None
 
     @property
     def best_index(self) -> int:
