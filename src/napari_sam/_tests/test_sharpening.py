@@ -55,10 +55,10 @@ class TwoFacedPredictor(SeeingPredictor):
     """Sees the opposite in windows."""
 
     def decode(
-        self, embedding: ImageEmbedding, prompts: Sequence[Prompts], multimask: bool
+        self, embedding: ImageEmbedding, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Answer, turned round in windows."""
-        logits, scores = super().decode(embedding, prompts, multimask)
+        logits, scores = super().decode(embedding, *args, **kwargs)
         return (logits if embedding.window is None else -logits), scores
 
 
