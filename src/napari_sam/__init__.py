@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_sam.predictor import Predictor
     from napari_sam.propagation import PropagationOptions
     from napari_sam.registry import list_models, load_model
+    from napari_sam.series import ImageSeries, find_images, run_series
     from napari_sam.session import Session
     from napari_sam.sharpening import SharpOptions
     from napari_sam.types import ImageEmbedding, ModelSpec, Prediction, Prompts, Window
@@ -48,6 +49,7 @@ _HOME: dict[str, str | None] = {
     "CleanupStep": "cleanup",
     "EmbeddingCache": "embedding_cache",
     "ImageEmbedding": "types",
+    "ImageSeries": "series",
     "ModelSpec": "types",
     "ObjectMeasurement": "io",
     "Prediction": "types",
@@ -59,6 +61,7 @@ _HOME: dict[str, str | None] = {
     "Window": "types",
     "apply_steps": "cleanup",
     "clean_up": "cleanup",
+    "find_images": "series",
     "list_models": "registry",
     "load_model": "registry",
     "measure_objects": "io",
@@ -67,6 +70,7 @@ _HOME: dict[str, str | None] = {
     "read_geojson": "io",
     "read_image": "io",
     "read_steps": "cleanup",
+    "run_series": "series",
     "segment_layers": "_layers",
     "write_coco": "io",
     "write_geojson": "io",
@@ -81,6 +85,7 @@ __all__ = [
     "CleanupStep",
     "EmbeddingCache",
     "ImageEmbedding",
+    "ImageSeries",
     "ModelSpec",
     "ObjectMeasurement",
     "Prediction",
@@ -92,6 +97,7 @@ __all__ = [
     "Window",
     "apply_steps",
     "clean_up",
+    "find_images",
     "list_models",
     "load_model",
     "measure_objects",
@@ -100,6 +106,7 @@ __all__ = [
     "read_geojson",
     "read_image",
     "read_steps",
+    "run_series",
     "segment_layers",
     "write_coco",
     "write_geojson",

@@ -11,16 +11,30 @@ from napari_sam.io import read_labels
 PAGES = Path(__file__).parents[3] / "docs"
 
 
-@pytest.mark.parametrize("name", ["scripting.md"])
-def test_python_blocks_of_a_page_run(name, tmp_path, monkeypatch):
-    """Top to bottom, each with what the ones before it defined."""
-    monkeypatch.chdir(tmp_path)
+def run_blocks(name: str) -> dict[str, Any]:
+    """Run the Python blocks of a page, top to bottom; returns what they define."""
     page = (PAGES / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert len(blocks) > 3
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, name, "exec"), names)
+    return names
+
+
+def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files for other programs and back, and clean-up steps."""
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("export.md")
+    assert names["drawn"].shape == (40, 30)
+    assert names["rows"][0].features == {"score": 0.97}
+    assert names["cleaned"].any()
+
+
+def test_scripting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One image, stacks, embeddings on disk, layers."""
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("scripting.md")
     assert names["click"].masks.shape == (3, 303, 384)
     assert names["mask"].shape == names["labels"].shape == names["volume"].shape
     assert names["mask"][3].any()
