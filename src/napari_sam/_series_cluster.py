@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 from distributed import (
@@ -37,6 +37,8 @@ from napari_sam.series import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+
+Task: TypeAlias = "Future[Any]"
 
 # Images whose planes are tasks at a time, for each worker: enough that none waits,
 # few enough that the planes in memory are few.
@@ -73,7 +75,7 @@ class WorkOnWorker(WorkerPlugin):
 
 def _call(plugin: str, method: str, *arguments: Any) -> Any:
     """Do a part of the work in a worker process."""
-    own = get_worker().plugins[plugin]
+    own: Any = get_worker().plugins[plugin]
     with own.lock:
         return getattr(own.work, method)(*arguments)
 
@@ -89,14 +91,14 @@ class _Running:
     """An image in work, and its tasks."""
 
     image: SeriesImage
-    listing: Future
-    planes: list[Future] = field(default_factory=list)
-    finish: Future | None = None
+    listing: Task
+    planes: list[Task] = field(default_factory=list)
+    finish: Task | None = None
     done: int = 0
     has_ended: bool = False
 
     @property
-    def futures(self) -> list[Future]:
+    def futures(self) -> list[Task]:
         return [self.listing, *self.planes, *([self.finish] if self.finish else [])]
 
 
@@ -107,7 +109,7 @@ class _Conductor:
         self.client, self.series, self.plugin = client, series, plugin
         self.waiting = deque(series.unfinished)
         self.failed: list[SeriesImage] = []
-        self.owners: dict[str, _Running] = {}
+        self.owners: dict[Any, _Running] = {}
         self.tasks = as_completed()
 
     def run(self) -> Generator[SeriesProgress, None, list[SeriesImage]]:
@@ -134,15 +136,15 @@ class _Conductor:
         listing = self._submit(_call, "planes", image.path)
         self._watch(_Running(image, listing), listing)
 
-    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+    def _submit(self, function: Callable[..., Any], *arguments: Any) -> Task:
         # Not pure: a task of an earlier run must not answer for this one.
         return self.client.submit(function, self.plugin, *arguments, pure=False)
 
-    def _watch(self, running: _Running, future: Future) -> None:
+    def _watch(self, running: _Running, future: Task) -> None:
         self.owners[future.key] = running
         self.tasks.add(future)
 
-    def _advance(self, running: _Running, future: Future) -> Iterator[SeriesProgress]:
+    def _advance(self, running: _Running, future: Task) -> Iterator[SeriesProgress]:
         """Go on with an image of which a task has ended."""
         image = running.image
         if future.status != "finished":
@@ -165,7 +167,7 @@ class _Conductor:
             running.finish = self._submit(_finish, *paths, running.planes)
             self._watch(running, running.finish)
 
-    def _end(self, running: _Running, failed: Future | None) -> SeriesProgress:
+    def _end(self, running: _Running, failed: Task | None) -> SeriesProgress:
         """Note that an image is done, or why not, and begin the next."""
         running.has_ended = True
         name = running.image.name
