@@ -297,10 +297,8 @@ class VolumeMethods:
         stack, found = _stack(self, seeds, along)
         volume = stack.empty(np.min_scalar_type(max(found)))
         every = stack.positions(None)
-        for plane, objects in propagation.propagate(stack, found, every, options):
-            if objects:
-                labels = propagation.label_plane(objects, stack.plane_size)
-                stack.put(volume, plane, labels)
+        for plane, labels in propagation.propagate_labels(stack, found, every, options):
+            stack.put(volume, plane, labels)
         return volume
 
 
@@ -345,5 +343,5 @@ def _labelled(
     planes: list[int],
     options: PropagationOptions,
 ) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
-    for plane, objects in _predicted(stack, seeds, planes, options):
-        yield plane, propagation.label_plane(objects, stack.plane_size)
+    for plane, labels in propagation.propagate_labels(stack, seeds, planes, options):
+        yield stack.plane(plane), labels

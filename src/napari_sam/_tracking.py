@@ -29,6 +29,9 @@ from napari_sam.types import LOGITS_SIZE, Prompts
 
 # Cells of the answer around a mask from which its appearance is learned.
 LEARNING_MARGIN = 0.75
+# The object is looked for this much around the mask before, as a part of its size.
+# SAM is shown no more than that: farther away it would find the next object.
+MARGIN = 0.35
 # Logits beyond this say no more than "certain".
 LIMIT = 10.0
 SAM_LIMIT = 5.0
@@ -146,23 +149,24 @@ class Tracker:
         """Whether more planes in a row were missed than allowed."""
         return self.misses > self.options.patience
 
-    def prompts(self, view: PlaneView) -> Prompts:
-        """Prompts for the next plane: box, point and mask of what is expected there."""
+    def question(self, view: PlaneView) -> tuple[Prompts, Slices]:
+        """Box, point and mask of what is expected in the next plane; where to look."""
         self.planes += 1
         expected = self._expected = self._expect(view)
         size = np.array(view.embedding.plane_size)
         pixels = pixels_per_cell(view.embedding.plane_size)
         box = bounding_box(expected.mask) * np.tile(pixels, 2)
         point = (_innermost(expected.mask) + 0.5) * pixels - 0.5
-        return Prompts(
+        prompts = Prompts(
             points=[np.clip(point, 0, size - 1)],
             box=np.minimum(box, np.tile(size, 2)),
             mask_logits=np.clip(expected.logits, -LIMIT, LIMIT),
         )
+        return prompts, expected.part
 
     def _expect(self, view: PlaneView) -> Expected:
         options = self.options
-        part = window_around(self.mask, 0.35, view.valid)
+        part = window_around(self.mask, MARGIN, view.valid)
         radius = np.sqrt(self.mask.sum() / np.pi)
         distance = signed_distance(self.mask[part])
         weight = options.distance_weight
@@ -206,12 +210,13 @@ class Tracker:
     def update(
         self, view: PlaneView, logits: NDArray[np.float32], scores: NDArray[np.float32]
     ) -> Answer | None:
-        """Take SAM's answer to `prompts`.
+        """Take SAM's answer to `question`.
 
         Parameters
         ----------
         view : PlaneView
-        logits : ndarray of shape (M, 256, 256)
+        logits : ndarray of shape (M, rows, columns)
+            Of the part that was asked for.
         scores : ndarray of shape (M,)
 
         Returns
@@ -220,15 +225,13 @@ class Tracker:
         """
         expected = self._expected
         if expected is None:
-            raise RuntimeError("prompts() must be called before update().")
+            raise RuntimeError("question() must be called before update().")
         part = expected.part
+        answers = np.where(view.valid[part], logits, -LIMIT)
         likely = _probability(expected.logits[part])
-        agreements = [
-            _overlap(_probability(one), likely)
-            for one in np.where(view.valid[part], logits[:, *part], -LIMIT)
-        ]
+        agreements = [_overlap(_probability(one), likely) for one in answers]
         best = int(np.argmax(agreements + self.options.score_weight * scores))
-        mixed = self._mix(expected, logits[best], view.valid)
+        mixed = self._mix(expected, answers[best], view.valid)
         mask = np.zeros(self.mask.shape, bool)
         mask[part] = ndimage.binary_fill_holes(
             _joined(mixed[part] > 0, self.mask[part])
@@ -248,14 +251,14 @@ class Tracker:
         """SAM's logits and the expected ones, cut to the largest area allowed."""
         share = self.options.decoder_weight
         part = expected.part
-        sam = np.clip(logits[part], -SAM_LIMIT, SAM_LIMIT) - expected.penalty
+        sam = np.clip(logits, -SAM_LIMIT, SAM_LIMIT) - expected.penalty
         mixed = (1 - share) * expected.logits[part] + share * sam
         mixed = np.where(valid[part], mixed, -LIMIT)
         most = int(self._largest_area())
         if (mixed > 0).sum() > most:
             # The least certain cells go, so that a leak does not end the object.
             mixed = mixed - np.partition(mixed.ravel(), -most - 1)[-most - 1]
-        full = np.full(logits.shape, -LIMIT)
+        full = np.full(valid.shape, -LIMIT)
         full[part] = mixed
         return full
 

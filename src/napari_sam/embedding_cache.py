@@ -9,6 +9,7 @@ disk are in half precision.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 import warnings
@@ -20,7 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam.types import ModelInput
+
 GIB = 1 << 30
+
+
+def content_key(plane: ModelInput, *about: str | int) -> str:
+    """Key of a plane's embedding, of its pixels and what else decides about it."""
+    more = (*about, plane.plane_size, tuple(plane.pixels.shape), plane.window)
+    digest = hashlib.sha256(repr(more).encode())
+    digest.update(plane.pixels.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 class BytesLRU:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_sam import transforms
+from napari_sam import decoding, transforms
 from napari_sam.batching import in_batches
+from napari_sam.embedding_cache import content_key
 from napari_sam.modeling.image_side import KeptImageSide
 from napari_sam.modeling.precision import choose_device, choose_dtype, set_precision
 from napari_sam.modeling.sam import Sam
-from napari_sam.prompting import check_prompts, prompt_points
 from napari_sam.types import (
     LOGITS_SIZE,
     ImageEmbedding,
@@ -114,17 +112,8 @@ class Predictor:
 
     def key(self, plane: ModelInput) -> str:
         """Content key of an embedding: equal pixels, window and weights, equal key."""
-        about = (
-            transforms.PREPROCESSING_VERSION,
-            self.checksum,
-            str(self.dtype),
-            plane.plane_size,
-            tuple(plane.pixels.shape),
-            plane.window,
-        )
-        digest = hashlib.sha256(repr(about).encode())
-        digest.update(plane.pixels.contiguous().numpy().data)
-        return digest.hexdigest()
+        version = transforms.PREPROCESSING_VERSION
+        return content_key(plane, version, self.checksum, str(self.dtype))
 
     def embed(
         self, plane: NDArray[Any], window: Window | None = None
@@ -254,7 +243,7 @@ class Predictor:
         ValueError
             As `predict`.
         """
-        self._check(embedding, prompts)
+        decoding.check_decodable(embedding, prompts, self.checksum)
         groups: dict[bool, list[int]] = {}
         for index, one in enumerate(prompts):
             three = one.default_multimask if multimask is None else multimask
@@ -274,7 +263,7 @@ class Predictor:
         return [found[index] for index in range(len(prompts))]
 
     @torch.inference_mode()
-    def masks(self, logits: Tensor, plane_size: tuple[int, int]) -> NDArray[np.bool_]:
+    def masks(self, logits: Tensor, plane_size: tuple[int, int]) -> NDArray[Any]:
         """Masks (C, H, W) in a plane's pixels of logits (C, 256, 256)."""
         masks = torch.empty(len(logits), *plane_size, dtype=torch.bool)
         # One after the other: the large float planes are the memory this needs.
@@ -282,8 +271,7 @@ class Predictor:
             mask.copy_(
                 transforms.logits_to_plane(one[None, None], plane_size)[0, 0] > 0
             )
-        seen: NDArray[np.bool_] = masks.numpy()
-        return seen
+        return masks.numpy()
 
     def decode(
         self,
@@ -292,7 +280,7 @@ class Predictor:
         multimask: bool,
         min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Decode prompts without resizing the answers.
+        """decoding.Decode prompts without resizing the answers.
 
         Parameters
         ----------
@@ -314,13 +302,8 @@ class Predictor:
         ValueError
             As `predict`.
         """
-        self._check(embedding, prompts)
+        decoding.check_decodable(embedding, prompts, self.checksum)
         masks = 3 if multimask else 1
-        # Prompts of one kind have equally many tokens and decode as one batch.
-        groups: dict[tuple[int, bool, bool], list[int]] = {}
-        for index, one in enumerate(prompts):
-            kind = (len(one.points), one.box is not None, one.mask_logits is not None)
-            groups.setdefault(kind, []).append(index)
         logits = torch.full((len(prompts), masks, LOGITS_SIZE, LOGITS_SIZE), -torch.inf)
         scores = torch.empty(len(prompts), masks)
 
@@ -334,21 +317,52 @@ class Predictor:
             logits[part] = made
             return list(indices)
 
-        at_once = CPU_PROMPTS if self.device.type == "cpu" else GPU_PROMPTS
-        for indices in groups.values():
-            in_batches(decode_some, indices, at_once, self._fall_back_to_cpu)
+        self._in_groups(
+            decode_some, decoding.groups_of(map(decoding.prompt_kind, prompts))
+        )
         return logits, scores
 
-    def _check(self, embedding: ImageEmbedding, prompts: Sequence[Prompts]) -> None:
-        if not isinstance(embedding, ImageEmbedding):
-            kind = type(embedding).__name__
-            raise ValueError(f"embedding must be an ImageEmbedding, got {kind}.")
-        if embedding.model_checksum != self.checksum:
-            raise ValueError(
-                "embedding was made by another model; encode the plane with this one."
-            )
-        for one in prompts:
-            check_prompts(one, embedding.plane_size)
+    def decode_parts(
+        self, embedding: ImageEmbedding, asked: Sequence[tuple[Prompts, decoding.Part]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """decoding.Decode each prompt as if a part of the plane were all there is.
+
+        The time goes with the size of the part, and what lies outside cannot draw a
+        mask there. Answers differ a little from those of `decode`.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+        asked : sequence of (Prompts, (slice, slice))
+            Each with a mask; rows and columns of the answer (256 x 256), from and to a
+            multiple of 4.
+
+        Returns
+        -------
+        list of tuple of Tensor, float32, on the CPU
+            Three masks' logits (3, rows, columns) of the part and predicted IoU (3,).
+
+        Raises
+        ------
+        ValueError
+            As `predict`.
+        """
+        decoding.check_decodable(embedding, [one for one, _ in asked], self.checksum)
+        decoder = decoding.PartDecoder(embedding, asked)
+
+        @torch.inference_mode()
+        def decode_some(indices: Sequence[int]) -> list[int]:
+            return decoder.decode(self.model, indices)
+
+        self._in_groups(decode_some, decoder.groups)
+        return decoder.answers
+
+    def _in_groups(
+        self, decode: decoding.Decode, groups: Iterable[Sequence[int]]
+    ) -> None:
+        at_once = CPU_PROMPTS if self.device.type == "cpu" else GPU_PROMPTS
+        for indices in groups:
+            in_batches(decode, indices, at_once, self._fall_back_to_cpu)
 
     @torch.inference_mode()
     def _decode(
@@ -358,16 +372,9 @@ class Predictor:
         multimask: bool,
         min_score: float | None,
     ) -> tuple[Tensor, Tensor]:
-        """Decode prompts of one kind as one batch."""
-        size = embedding.plane_size
-        tokens = [prompt_points(one, size) for one in prompts]
-        coordinates = torch.from_numpy(np.stack([xy for xy, _ in tokens])).float()
-        labels = torch.from_numpy(np.stack([kinds for _, kinds in tokens]))
-        masks = None
-        given = [one.mask_logits for one in prompts if one.mask_logits is not None]
-        if given:
-            masks = torch.from_numpy(np.stack(given))[:, None].to(self.device)
-        points = coordinates.to(self.device), labels.to(self.device)
+        """decoding.Decode prompts of one kind as one batch."""
+        points = decoding.point_tensors(prompts, embedding.plane_size, self.device)
+        masks = decoding.mask_tensor(prompts, self.device)
         image = (
             self._kept_side.get(self.model, embedding.features, self.device)
             if masks is None

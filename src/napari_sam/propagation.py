@@ -12,35 +12,30 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from napari_sam._appearance import PlaneView
 from napari_sam._course import Course, Shape, Target
+from napari_sam._plane_pixels import PlanePixels
 from napari_sam._propagation_options import PropagationOptions
+from napari_sam._seeds import Seed, as_given, check_seeds, is_stop, within_box
 from napari_sam._tracking import Answer, Tracker, blend
+from napari_sam.decoding import Part
 from napari_sam.predictor import Predictor
-from napari_sam.prompting import check_prompts
-from napari_sam.transforms import (
-    logits_to_plane,
-    mask_to_logits,
-    pixels_per_cell,
-    valid_cells,
-)
-from napari_sam.types import LOGITS_SIZE, ImageEmbedding, Prediction, Prompts
+from napari_sam.transforms import pixels_per_cell, valid_cells
+from napari_sam.types import ImageEmbedding, Prediction, Prompts
 
 __all__ = [
     "PropagationOptions",
     "Seed",
     "Stack",
     "check_seeds",
-    "label_plane",
     "propagate",
+    "propagate_labels",
 ]
 
-Seed: TypeAlias = Prompts | Prediction | NDArray[np.bool_]
 Seeds: TypeAlias = Mapping[int, Seed]
-WHOLE = (slice(0, LOGITS_SIZE), slice(0, LOGITS_SIZE))
+Found: TypeAlias = Prediction | Answer
 
 
 class Stack(Protocol):
@@ -62,62 +57,6 @@ class Stack(Protocol):
 
     def embed(self, plane: int) -> ImageEmbedding:
         """Embedding of a plane."""
-
-
-def is_stop(seed: Seed) -> bool:
-    """Whether a seed says that the object is not in its plane.
-
-    That is an empty mask, or negative points alone.
-    """
-    if isinstance(seed, Prompts):
-        has_shape = seed.box is not None or seed.mask_logits is not None
-        return not has_shape and not seed.point_labels.any()
-    mask = seed.best if isinstance(seed, Prediction) else seed
-    return not mask.any()
-
-
-def check_seeds(seeds: object, count: int, plane_size: tuple[int, int]) -> None:
-    """Refuse seeds from which no object can be followed.
-
-    Parameters
-    ----------
-    seeds : dict of int to Prompts, Prediction or bool (H, W)
-    count : int
-        Number of planes of the stack.
-    plane_size : (H, W)
-
-    Raises
-    ------
-    ValueError
-        If there are none, a plane does not exist, a seed is of another kind or shape or
-        says nothing, or none shows the object.
-    """
-    if not isinstance(seeds, Mapping) or not seeds:
-        raise ValueError("seeds must be a dict of plane to prompts or mask, not empty.")
-    for plane, seed in seeds.items():
-        is_whole = isinstance(plane, (int, np.integer)) and not isinstance(plane, bool)
-        if not is_whole or not 0 <= plane < count:
-            raise ValueError(
-                f"seeds must be in planes 0 to {count - 1}, got {plane!r}."
-            )
-        if isinstance(seed, Prompts):
-            check_prompts(seed, plane_size)
-            continue
-        mask = seed.best if isinstance(seed, Prediction) else seed
-        is_mask = isinstance(mask, np.ndarray) and mask.dtype == bool
-        if not is_mask or mask.shape != plane_size:
-            raise ValueError(
-                f"seeds must be Prompts, a Prediction or a bool mask of shape "
-                f"{plane_size}, got {_describe(seed)} in plane {plane}."
-            )
-    if all(is_stop(seed) for seed in seeds.values()):
-        raise ValueError("seeds must show the object in at least one plane.")
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}"
-    return type(value).__name__
 
 
 @dataclass(eq=False)
@@ -172,13 +111,57 @@ def propagate(
         score. Seed planes come first, then upwards, then downwards, then the planes
         without any object.
     """
+    pixels = PlanePixels(stack.plane_size)
+    for plane, objects in _follow(stack, seeds, planes, options):
+        found = {key: _prediction(one, plane, pixels) for key, one in objects.items()}
+        yield plane, {key: one for key, one in found.items() if one.masks.any()}
+
+
+def propagate_labels(
+    stack: Stack,
+    seeds: Mapping[int, Seeds],
+    planes: Sequence[int],
+    options: PropagationOptions,
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Follow objects through a stack, each plane as one label image.
+
+    Parameters
+    ----------
+    stack, seeds, planes, options
+        As in `propagate`.
+
+    Yields
+    ------
+    tuple of int and ndarray of shape (H, W), int64
+        Each of the planes once, with the ids of its objects; 0 is background. Where
+        objects overlap, the one whose logits are higher there gets the pixel.
+    """
+    pixels = PlanePixels(stack.plane_size)
+    for plane, objects in _follow(stack, seeds, planes, options):
+        yield plane, pixels.labels(objects)
+
+
+def _prediction(found: Found, plane: int, pixels: PlanePixels) -> Prediction:
+    if isinstance(found, Prediction):
+        return found
+    score = np.array([found.score], np.float32)
+    return Prediction(pixels.mask(found)[None], score, found.full[None], plane)
+
+
+def _follow(
+    stack: Stack,
+    seeds: Mapping[int, Seeds],
+    planes: Sequence[int],
+    options: PropagationOptions,
+) -> Iterator[tuple[int, dict[int, Found]]]:
+    """`propagate`, before the answers are brought to the plane's pixels."""
     objects = {key: _Object(dict(one)) for key, one in seeds.items()}
     left = list(dict.fromkeys(planes))
     _decode_seeds(stack, objects)
 
-    def final(plane: int) -> tuple[int, dict[int, Prediction]]:
+    def final(plane: int) -> tuple[int, dict[int, Found]]:
         left.remove(plane)
-        return plane, _predictions(stack, objects, plane)
+        return plane, _taken(objects, plane)
 
     for plane in [plane for plane in left if _is_final(objects, plane, steps=(1, -1))]:
         if any(plane in one.seeds for one in objects.values()):
@@ -228,34 +211,16 @@ def _decode_seeds(stack: Stack, objects: Mapping[int, _Object]) -> None:
             if isinstance(seed, Prompts):
                 asked[key] = seed
             else:
-                one.given[plane] = _as_given(seed, plane)
+                one.given[plane] = as_given(seed, plane)
         if asked:
             answers = stack.predictor.predict_batch(
                 stack.embed(plane), list(asked.values()), plane=plane
             )
             for key, prediction in zip(asked, answers, strict=True):
-                objects[key].given[plane] = _best_only(prediction)
+                objects[key].given[plane] = within_box(prediction, asked[key])
         for one in objects.values():
             if plane in one.given:
                 _keep_shape(one, plane, valid_cells(stack.plane_size))
-
-
-def _as_given(seed: Seed, plane: int) -> Prediction:
-    """Take a mask as it is."""
-    if isinstance(seed, Prediction):
-        return _best_only(seed)
-    logits = mask_to_logits(np.asarray(seed))
-    return Prediction(np.array(seed)[None], np.ones(1, np.float32), logits[None], plane)
-
-
-def _best_only(prediction: Prediction) -> Prediction:
-    best = slice(prediction.best_index, prediction.best_index + 1)
-    return Prediction(
-        prediction.masks[best],
-        prediction.scores[best],
-        prediction.logits[best],
-        prediction.plane,
-    )
 
 
 def _keep_shape(one: _Object, plane: int, valid: NDArray[np.bool_]) -> None:
@@ -276,7 +241,7 @@ def _visit(
 ) -> None:
     """Carry all objects that are on their way into a plane."""
     view: PlaneView | None = None
-    asked: dict[int, Prompts] = {}
+    asked: dict[int, tuple[Prompts, Part]] = {}
     for key, one in objects.items():
         if plane in one.seeds:
             one.tracker = None
@@ -287,12 +252,12 @@ def _visit(
         if is_start:
             one.tracker = _start(one, plane, step, view, options)
         elif one.tracker is not None:
-            asked[key] = one.tracker.prompts(view)
+            asked[key] = one.tracker.question(view)
     if view is None or not asked:
         return
-    logits, scores = stack.predictor.decode(view.embedding, list(asked.values()), True)
-    for key, masks, ious in zip(asked, logits.numpy(), scores.numpy(), strict=True):
-        _take(objects[key], plane, step, view, (masks, ious))
+    answers = stack.predictor.decode_parts(view.embedding, list(asked.values()))
+    for key, (logits, scores) in zip(asked, answers, strict=True):
+        _take(objects[key], plane, step, view, (logits.numpy(), scores.numpy()))
 
 
 def _leads_on(one: _Object, plane: int, step: int, count: int) -> bool:
@@ -339,46 +304,12 @@ def _take(
     one.found[plane] = found
 
 
-def _predictions(
-    stack: Stack, objects: Mapping[int, _Object], plane: int
-) -> dict[int, Prediction]:
-    """Objects of a plane, in its pixels; what was found is let go."""
-    result = {}
+def _taken(objects: Mapping[int, _Object], plane: int) -> dict[int, Found]:
+    """Objects of a plane; what was found is let go."""
+    result: dict[int, Found] = {}
     for key, one in objects.items():
         if plane in one.given:
             result[key] = one.given[plane]
         elif plane in one.found:
-            answer = one.found.pop(plane)
-            logits = answer.full[None]
-            masks = stack.predictor.masks(torch.from_numpy(logits), stack.plane_size)
-            if masks.any():
-                scores = np.array([answer.score], np.float32)
-                result[key] = Prediction(masks, scores, logits, plane)
+            result[key] = one.found.pop(plane)
     return result
-
-
-def label_plane(
-    predictions: Mapping[int, Prediction], plane_size: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Put the objects of one plane into a label image.
-
-    Parameters
-    ----------
-    predictions : dict of object id to Prediction
-    plane_size : (H, W)
-
-    Returns
-    -------
-    ndarray of shape (H, W), int64
-        Object ids; 0 is background. Where objects overlap, the one whose logits are
-        higher there gets the pixel.
-    """
-    labels = np.zeros(plane_size, np.int64)
-    best = np.full(plane_size, -np.inf, np.float32)
-    for key, prediction in predictions.items():
-        logits = torch.from_numpy(np.ascontiguousarray(prediction.best_logits))
-        level = logits_to_plane(logits[None, None], plane_size)[0, 0].numpy()
-        wins = prediction.best & (level > best)
-        labels[wins] = key
-        best[wins] = level[wins]
-    return labels

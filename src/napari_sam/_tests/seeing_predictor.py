@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad, pixel_shuffle, pixel_unshuffle
 
 from napari_sam._tests.tiny_models import tiny_sam
+from napari_sam.decoding import Part
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import prompt_points
 from napari_sam.types import ImageEmbedding, ModelInput, Prompts
@@ -59,6 +60,15 @@ class SeeingPredictor(Predictor):
         scores = torch.tensor([[0.9, 0.9, 0.95]]).repeat(len(prompts), 1)
         kept = slice(None) if multimask else slice(0, 1)
         return logits[:, kept], scores[:, kept]
+
+    def decode_parts(
+        self, embedding: ImageEmbedding, asked: Sequence[tuple[Prompts, Part]]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Cut the answers of `decode`."""
+        prompts = [one for one, _ in asked]
+        logits, scores = self.decode(embedding, prompts, multimask=True)
+        answers = zip(logits, scores, asked, strict=True)
+        return [(one[:, *part], three) for one, three, (_, part) in answers]
 
     @staticmethod
     def _answer(labels: Any, prompts: Prompts, size: tuple[int, int]) -> Any:

@@ -18,6 +18,7 @@ from napari_sam.modeling.precision import set_precision
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import check_prompts, prompt_points
 from napari_sam.registry import load_model
+from napari_sam.transforms import mask_to_logits
 from napari_sam.types import Prompts, Window
 
 SIZE = (40, 60)
@@ -435,6 +436,62 @@ def test_a_predictor_says_what_it_is(tiny_predictor):
 def test_a_model_in_training_is_put_into_evaluation():
     """Batch normalisation must not see the batch."""
     assert not Predictor(tiny_sam().train(), "sum", device="cpu").model.training
+
+
+# Parts
+
+
+def with_mask(box: tuple[int, int, int, int], size: tuple[int, int]) -> Prompts:
+    """Make a box, and a mask that fills it."""
+    mask = np.zeros(size, bool)
+    mask[box[0] : box[2], box[1] : box[3]] = True
+    return Prompts(box=box, mask_logits=mask_to_logits(mask))
+
+
+def test_a_part_that_is_the_whole_is_decoded_alike() -> None:
+    """The part may be all there is: then nothing differs."""
+    predictor = make_tiny()
+    embedding = predictor.embed(np.eye(64, dtype=np.uint8) * 200)
+    prompts = [with_mask((8, 8, 40, 48), (64, 64)), with_mask((1, 2, 9, 9), (64, 64))]
+    whole = (slice(0, 256), slice(0, 256))
+    logits, scores = predictor.decode(embedding, prompts, multimask=True)
+    parts = predictor.decode_parts(embedding, [(one, whole) for one in prompts])
+    for index, (part, three) in enumerate(parts):
+        torch.testing.assert_close(part, logits[index], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(three, scores[index], rtol=1e-4, atol=1e-4)
+
+
+def test_parts_of_different_sizes_are_decoded_together() -> None:
+    """Each gets its own part, in order, as if it were alone."""
+    predictor = make_tiny()
+    embedding = predictor.embed(np.eye(64, dtype=np.uint8) * 200)
+    boxes = [(8, 8, 20, 30), (1, 2, 9, 9), (30, 40, 50, 60)]
+    prompts = [with_mask(box, (64, 64)) for box in boxes]
+    parts = [
+        (slice(16, 96), slice(20, 140)),
+        (slice(0, 48), slice(0, 40)),
+        (slice(100, 180), slice(136, 256)),
+    ]
+    asked = list(zip(prompts, parts, strict=True))
+    together = predictor.decode_parts(embedding, asked)
+    assert [tuple(one.shape) for one, _ in together] == [
+        (3, 80, 120),
+        (3, 48, 40),
+        (3, 80, 120),
+    ]
+    for index, (logits, scores) in enumerate(together):
+        ((alone, three),) = predictor.decode_parts(embedding, asked[index : index + 1])
+        torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(scores, three, rtol=1e-4, atol=1e-4)
+
+
+def test_a_part_needs_a_mask() -> None:
+    """A box alone would be answered with the padding of a mask."""
+    predictor = make_tiny()
+    embedding = predictor.embed(np.eye(64, dtype=np.uint8) * 200)
+    part = (slice(0, 48), slice(0, 40))
+    with pytest.raises(ValueError, match="must have a mask each"):
+        predictor.decode_parts(embedding, [(Prompts(box=(1, 2, 9, 9)), part)])
 
 
 # Out of memory

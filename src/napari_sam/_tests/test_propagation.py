@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import napari_sam as ns
 from napari_sam._course import Course, Shape
+from napari_sam._plane_pixels import PlanePixels
 from napari_sam._tests.seeing_predictor import SeeingPredictor
 from napari_sam._tracking import Answer, blend
-from napari_sam.propagation import label_plane
 
 SHAPE = (12, 48, 40)
 BACKGROUND, OBJECT = 40, 200
@@ -380,8 +380,9 @@ def test_the_surer_object_gets_the_pixel() -> None:
     first = ns.Prediction(masks, score, sure)
     second = ns.Prediction(masks, score, unsure)
     expected = np.array([[7, 7, 2, 2]] * 4)
-    np.testing.assert_array_equal(label_plane({7: first, 2: second}, (4, 4)), expected)
-    np.testing.assert_array_equal(label_plane({2: second, 7: first}, (4, 4)), expected)
+    pixels = PlanePixels((4, 4))
+    np.testing.assert_array_equal(pixels.labels({7: first, 2: second}), expected)
+    np.testing.assert_array_equal(pixels.labels({2: second, 7: first}), expected)
 
 
 def test_packed_answers_keep_their_logits() -> None:

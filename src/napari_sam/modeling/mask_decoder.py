@@ -34,16 +34,19 @@ class ImageSide(NamedTuple):
     Parameters
     ----------
     image : Tensor of shape (B or 1, P, C)
-        Image embedding plus dense prompt, one row a cell (P = grid * grid); one for
-        all prompts, or one each.
+        Image embedding plus dense prompt, one row a cell; one for all prompts, or one
+        each.
     positions : Tensor of shape (P, C)
         Positions of the cells.
+    shape : tuple of int
+        (rows, columns) of the P cells: the grid of the embedding, or a part of it.
     projected : ProjectedImage, optional
         The first layer's projections, if the image serves many prompts.
     """
 
     image: Tensor
     positions: Tensor
+    shape: tuple[int, int]
     projected: ProjectedImage | None = None
 
 
@@ -120,7 +123,8 @@ class MaskDecoder(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Mask logits (B, M, 4 * grid, 4 * grid), predicted IoU (B, M); M is 3 or 1.
+            Mask logits (B, M, 4 * rows, 4 * columns), predicted IoU (B, M); M is 3 or
+            1.
             With `min_score`, logits of fewer prompts, in their order.
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -138,15 +142,19 @@ class MaskDecoder(nn.Module):
             wanted = scores.float().amax(1) > min_score
             if not wanted.all():
                 cells, mask_tokens = cells[wanted], mask_tokens[wanted]
-        return self.upscale(cells, mask_tokens, masks), scores
+        logits = self.upscale(cells, mask_tokens, masks)
+        # A pixel's row is (cell row, coarse quarter row, fine quarter row).
+        logits = logits.unflatten(1, image.shape).permute(0, 3, 1, 4, 6, 2, 5, 7)
+        rows, columns = image.shape
+        return logits.reshape(*logits.shape[:2], 4 * rows, 4 * columns), scores
 
-    def project(self, image: Tensor, positions: Tensor) -> ImageSide:
+    def project(self, side: ImageSide) -> ImageSide:
         """Prepare one image (1, P, C) for many prompts."""
         first = cast("TwoWayAttentionBlock", self.transformer.layers[0])
-        return ImageSide(image, positions, first.project(image, positions))
+        return side._replace(projected=first.project(side.image, side.positions))
 
     def upscale(self, image: Tensor, mask_tokens: Tensor, masks: slice) -> Tensor:
-        """Mask logits of the chosen mask tokens.
+        """Mask logits of the chosen mask tokens, cell by cell.
 
         Parameters
         ----------
@@ -158,7 +166,9 @@ class MaskDecoder(nn.Module):
 
         Returns
         -------
-        Tensor of shape (B, M, 4 * grid, 4 * grid)
+        Tensor of shape (B, P, M, 2, 2, 2, 2)
+            Of each cell: mask, then row and column of its quarters, then row and
+            column of their quarters.
         """
         heads = list(self.output_hypernetworks_mlps)[masks]
         chosen = mask_tokens[:, masks]
@@ -185,11 +195,7 @@ class MaskDecoder(nn.Module):
             by_tokens(partial(upscale_cells, weight), cells, UPSCALE_WIDTH)
             for cells, weight in zip(image, weights, strict=True)
         ]
-        side = int(image.shape[1] ** 0.5)
         if not parts:
-            return image.new_empty(0, len(heads), 4 * side, 4 * side)
+            return image.new_empty(0, image.shape[1], len(heads), 2, 2, 2, 2)
         logits = torch.stack(parts)  # (B, P, M * 16)
-        logits = logits.view(len(parts), side, side, -1, 2, 2, 2, 2)
-        # A pixel's row is (cell row, coarse quarter row, fine quarter row).
-        logits = logits.permute(0, 3, 1, 4, 6, 2, 5, 7)
-        return logits.reshape(len(parts), -1, 4 * side, 4 * side)
+        return logits.view(*logits.shape[:2], -1, 2, 2, 2, 2)

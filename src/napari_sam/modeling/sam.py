@@ -63,17 +63,53 @@ class Sam(nn.Module):
         -------
         ImageSide
         """
-        cells, positions = self._cells(features)
-        dense: Tensor = self.prompt_encoder.embed_masks(None)
-        return self.mask_decoder.project(cells + dense.to(cells.dtype), positions)
+        return self.mask_decoder.project(self._with_mask(self.cells(features), None))
 
-    def _cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding (B or 1, P, C) and positions (P, C), a row a cell."""
+    def cells(self, features: Tensor) -> ImageSide:
+        """Embedding without any prompt, a row a cell.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B or 1, 256, 64, 64)
+
+        Returns
+        -------
+        ImageSide
+        """
         dtype = self.mask_decoder.iou_token.weight.dtype
         # Positions are made in float32: bfloat16 could not tell neighbouring pixels.
         positions = self.prompt_encoder.dense_positions().to(dtype)
-        cells = features.flatten(2).transpose(1, 2)
-        return cells.to(dtype).contiguous(), positions
+        cells = features.flatten(2).transpose(1, 2).to(dtype).contiguous()
+        rows, columns = features.shape[2:]
+        return ImageSide(cells, positions, (rows, columns))
+
+    def _with_mask(self, cells: ImageSide, masks: Tensor | None) -> ImageSide:
+        """Add the dense prompt of masks (B, 1, 4 * rows, 4 * columns), or of none."""
+        dense: Tensor = self.prompt_encoder.embed_masks(masks)
+        return cells._replace(image=cells.image + dense.to(cells.image.dtype))
+
+    def decode_part(
+        self, cells: ImageSide, masks: Tensor, points: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Decode prompts with a mask on a part of an image, as if there were no more.
+
+        Parameters
+        ----------
+        cells : ImageSide
+            A part of what `cells` returns, for all prompts or one for each.
+        masks : Tensor of shape (B, 1, 4 * rows, 4 * columns)
+            Mask logits of that part.
+        points : tuple of Tensor
+            As in `decode`; in the frame of the whole image.
+
+        Returns
+        -------
+        tuple of Tensor
+            Mask logits (B, 3, 4 * rows, 4 * columns) and predicted IoU (B, 3).
+        """
+        sparse: Tensor = self.prompt_encoder.embed_points(*points)
+        side = self._with_mask(cells, masks)
+        return self.mask_decoder(side, sparse.to(side.image.dtype), True)  # type: ignore[no-any-return]
 
     def decode(
         self,
@@ -108,9 +144,7 @@ class Sam(nn.Module):
         """
         sparse: Tensor = self.prompt_encoder.embed_points(*points)
         if not isinstance(image, ImageSide):
-            cells, positions = self._cells(image)
-            dense: Tensor = self.prompt_encoder.embed_masks(masks)
-            image = ImageSide(cells + dense.to(cells.dtype), positions)
+            image = self._with_mask(self.cells(image), masks)
         sparse = sparse.to(image.image.dtype)
         return self.mask_decoder(image, sparse, multimask, min_score)  # type: ignore[no-any-return]
 
