@@ -112,21 +112,16 @@ class PartDecoder:
             self._cells[device] = model.cells(self._embedding.features.to(device))
         prompts = [self._asked[index][0] for index in indices]
         parts = [self._asked[index][1] for index in indices]
-        masks = torch.stack(
-            [
-                torch.from_numpy(one.mask_logits[part])[None]
-                for one, part in zip(prompts, parts, strict=True)
-                if one.mask_logits is not None
-            ]
-        )
+        pairs = zip(prompts, parts, strict=True)
+        masks = [p.mask_logits[part] for p, part in pairs if p.mask_logits is not None]
         answers = model.decode_part(
             _cut(self._cells[device], parts),
-            masks.to(device),
+            torch.from_numpy(np.stack(masks))[:, None].to(device),
             point_tensors(prompts, self._embedding.plane_size, device),
         )
         logits, scores = (answer.float().cpu() for answer in answers)
-        pairs = zip(logits, scores, strict=True)
-        self._found.update(zip(indices, pairs, strict=True))
+        found = zip(logits, scores, strict=True)
+        self._found.update(zip(indices, found, strict=True))
         return list(indices)
 
 
