@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from napari_sam import postprocess
     from napari_sam._automatic_options import AutomaticOptions
     from napari_sam._layers import segment_layers
+    from napari_sam._series_cluster import run_series_on
     from napari_sam.cleanup import (
         CleanupStep,
         apply_steps,
@@ -71,6 +72,7 @@ _HOME: dict[str, str | None] = {
     "read_image": "io",
     "read_steps": "cleanup",
     "run_series": "series",
+    "run_series_on": "_series_cluster",
     "segment_layers": "_layers",
     "write_coco": "io",
     "write_geojson": "io",
@@ -107,6 +109,7 @@ __all__ = [
     "read_image",
     "read_steps",
     "run_series",
+    "run_series_on",
     "segment_layers",
     "write_coco",
     "write_geojson",

@@ -303,8 +303,8 @@ class Annotator(QObject):
             self._take_image(images[0])
         elif self.image is not None and not workspace.is_in(self.viewer, self.image):
             self._take_image(images[0] if images else None)
-        if self.target is not None and not workspace.is_in(self.viewer, self.target):
-            self.target = None
+        if not workspace.is_in(self.viewer, self.target):
+            self.target = workspace.labels_of(self.viewer, self.image)
         self._adopter.adopt(self.image, self.choices)
         points, shapes = workspace.find_prompts(self.viewer, self.image)
         for layer in (points, shapes):

@@ -25,6 +25,10 @@ ROLE = "napari-sam"
 POINTS, SHAPES, PREVIEW = "points", "shapes", "preview"
 
 
+LABELS_OF = "napari-sam labels of"
+"""Key in ``layer.metadata`` of labels that were made for an image, and of its id."""
+
+
 def layers_of(viewer: Any) -> list[Layer]:
     """Layers of a viewer, themselves: not the proxies that a plugin is handed."""
     return list(iter(viewer.layers))
@@ -77,6 +81,44 @@ def _fits(layer: Labels, image: Image, view: ViewPlane) -> bool:
     except ValueError:
         return False
     return True
+
+
+def labels_of(viewer: Any, image: Image | None) -> Labels | None:
+    """Find the labels that were made for an image, such as those of a series.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer, optional
+
+    Returns
+    -------
+    Labels layer or None
+    """
+    if image is None:
+        return None
+    for layer in layers_of(viewer):
+        own = layer.metadata.get(LABELS_OF)
+        if isinstance(layer, Labels) and own == str(image.unique_id):
+            return layer
+    return None
+
+
+def made_for(viewer: Any, image: Image) -> list[Layer]:
+    """Find the layers that the widget made for an image: prompts and preview.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer
+
+    Returns
+    -------
+    list of Layer
+    """
+    roles = [(layer, layer.metadata.get(ROLE)) for layer in layers_of(viewer)]
+    own = str(image.unique_id)
+    return [layer for layer, role in roles if isinstance(role, tuple) and own in role]
 
 
 def find_prompts(

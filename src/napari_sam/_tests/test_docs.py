@@ -15,7 +15,7 @@ def run_blocks(name: str) -> dict[str, Any]:
     """Run the Python blocks of a page, top to bottom; returns what they define."""
     page = (PAGES / name).read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    assert len(blocks) > 3
+    assert len(blocks) >= 3
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, name, "exec"), names)
@@ -29,6 +29,13 @@ def test_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["drawn"].shape == (40, 30)
     assert names["rows"][0].features == {"score": 0.97}
     assert names["cleaned"].any()
+
+
+def test_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series with work of one's own."""
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("batch.md")
+    assert names["labels"].shape == (512, 512)
 
 
 def test_scripting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
