@@ -60,7 +60,7 @@ class Neck(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) to (B, out, H, W)."""
         for layer in self:
-            x = layer(x.to(layer.weight.dtype))
+            x = layer(x.to(cast("Tensor", layer.weight).dtype))
         return x
 
 
