@@ -5,24 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QProgressBar, QVBoxLayout, QWidget
-from superqt import QCollapsible, QLabeledRangeSlider
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QProgressBar,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QLabeledRangeSlider
 
 from napari_sam._qt.confidence_plot import ConfidencePlot
 from napari_sam._qt.controls import button, choice, row, text
 from napari_sam._qt.keys import ACTIONS
 
 
-class VolumeControls(QCollapsible):
-    """All controls for whole stacks, usable at a width of 300 pixels."""
+class VolumeControls(QWidget):
+    """All controls for whole stacks, usable at a width of 300 pixels.
+
+    Notes
+    -----
+    superqt's collapsible fixes its height when it unfolds, and squeezes what appears
+    later; so this one shows and hides its content itself.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__("Volume", parent, "▾", "▸")
+        super().__init__(parent)
+        self.title = QToolButton()
+        self.title.setText("Volume")
+        self.title.setToolTip("Objects through a whole stack, and their review")
+        self.title.setCheckable(True)
+        self.title.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.title.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.title.setStyleSheet("font-weight: bold; border: none; padding: 3px")
+        self.title.toggled.connect(self.unfold)
         self._make_choosers()
         self._make_actions()
         self._make_review()
-        content = QWidget()
-        layout = QVBoxLayout(content)
+        self.content = QWidget()
+        self._fill(QVBoxLayout(self.content))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self.title)
+        layout.addWidget(self.content)
+        self.unfold(False)
+
+    def _fill(self, layout: QVBoxLayout) -> None:
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         form = QFormLayout()
@@ -38,18 +68,13 @@ class VolumeControls(QCollapsible):
         layout.addLayout(row(self.next_doubtful, self.approve))
         layout.addWidget(self.about)
         layout.addWidget(self.measures)
-        self.setContent(content)
-        self.setDuration(0)
-        # Beside the controls above, and no blue bar when it is unfolded.
-        for outer in (self.layout(), self.content().layout()):
-            if outer is not None:
-                outer.setContentsMargins(0, 0, 0, 0)
-        self.toggleButton().setStyleSheet(
-            "text-align: left; font-weight: bold; background: transparent; padding: 2px"
-        )
-        self.toggleButton().setToolTip(
-            "Objects through a whole stack, and their review"
-        )
+
+    def unfold(self, is_open: bool) -> None:
+        """Show or hide all but the title."""
+        self.title.setChecked(is_open)
+        arrow = Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow
+        self.title.setArrowType(arrow)
+        self.content.setVisible(is_open)
 
     def _make_choosers(self) -> None:
         self.along = choice("The axis that objects are followed along; it may be time")
@@ -132,4 +157,4 @@ class VolumeControls(QCollapsible):
             widget.setEnabled(count == 0)
         self.progress.setRange(0, count if done else 0)
         self.progress.setValue(done)
-        self.progress.setFormat(f"plane {done} of {count}" if done else doing)
+        self.progress.setFormat(f"{done} of {count} planes" if done else doing)

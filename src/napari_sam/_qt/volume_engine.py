@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam._qt.engine import Engine, Source
+from napari_sam._qt.engine import Engine, Source, plane_text
 from napari_sam._qt.volume_state import (
     ChosenMask,
     Seed,
     Seeds,
     StackLine,
     prompts_of,
+    shows_object,
 )
 from napari_sam.propagation import PropagationOptions, label_plane
 from napari_sam.review import MaskPatch
@@ -83,34 +84,36 @@ def follow(
         What is being done, or a plane that is done.
     """
     yield from engine.prepare(request.source.model)
-    yield "Looking at the marked planes"
     session, line = engine.open(request.source), request.line
-    seeds = {
-        number: {
-            line.plane(p): _session_seed(seed, session, line.plane(p))
-            for p, seed in own.items()
-        }
-        for number, own in request.seeds.items()
-    }
+    seeds: dict[int, dict[Plane, Prompts | NDArray[np.bool_]]] = {}
+    for number, own in request.seeds.items():
+        for position, seed in own.items():
+            yield f"Looking at marked {plane_text(line.plane(position))}"
+            plane = line.plane(position)
+            seeds.setdefault(number, {})[plane] = _session_seed(seed, session, plane)
     options = PropagationOptions(spacing=request.spacing)
     steps = session.propagate_predictions(seeds, line.along, request.planes, options)
     for plane, found in steps:
-        position = line.position(plane)
-        if position is not None:
-            yield _plane_found(request, position, found, session.plane_size)
+        at = line.position(plane)
+        if at is not None:
+            yield _plane_found(request, at, found, session.plane_size)
 
 
 def _session_seed(
     seed: Seed, session: Session, plane: Plane
 ) -> Prompts | NDArray[np.bool_]:
+    """Mask of a seed: that which the widget shows, to the pixel."""
     if isinstance(seed, MaskPatch):
         return seed.to_mask(session.plane_size)
     prompts = prompts_of(seed).to_prompts()
-    if isinstance(seed, ChosenMask):
-        masks = session.segment(prompts, plane).masks
-        chosen: NDArray[np.bool_] = masks[min(seed.index, len(masks) - 1)]
-        return chosen
-    return prompts
+    if not shows_object(seed):
+        return prompts
+    prediction = session.segment(prompts, plane)
+    if prediction.frame is not None:  # of a plane too large to be seen as a whole
+        return prompts
+    index = seed.index if isinstance(seed, ChosenMask) else prediction.best_index
+    mask: NDArray[np.bool_] = prediction.masks[min(index, len(prediction.masks) - 1)]
+    return mask
 
 
 def _plane_found(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from napari_sam._qt.controller import Annotator
 
 
+RUNNING = "Planes are written as they come; clicks and scrolling go on meanwhile."
+
+
 class VolumeSection(QObject):
     """Connects the controls for stacks to an annotator.
 
@@ -92,7 +95,8 @@ class VolumeSection(QObject):
         controls.next_doubtful.setEnabled(bool(review.doubtful))
         controls.approve.setEnabled(self._annotator.target is not None)
         controls.approve.setChecked(review.is_here_approved)
-        controls.about.setText(f"{own.said} {review_text(review)}".lstrip())
+        about = f"{own.said} {review_text(review)}".lstrip()
+        controls.about.setText(about if run is None else RUNNING)
         controls.measures.setText(own.size_text)
         controls.measures.setVisible(bool(own.size_text))
 
