@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._plane_pixels import PlanePixels
 from napari_sam._qt.engine import Engine, Source, plane_text
 from napari_sam._qt.volume_state import (
     ChosenMask,
@@ -17,7 +18,7 @@ from napari_sam._qt.volume_state import (
     prompts_of,
     shows_object,
 )
-from napari_sam.propagation import PropagationOptions, label_plane
+from napari_sam.propagation import PropagationOptions
 from napari_sam.review import MaskPatch
 from napari_sam.session import Session
 from napari_sam.types import Plane, Prediction, Prompts
@@ -92,11 +93,12 @@ def follow(
             plane = line.plane(position)
             seeds.setdefault(number, {})[plane] = _session_seed(seed, session, plane)
     options = PropagationOptions(spacing=request.spacing)
+    pixels = PlanePixels(session.plane_size)
     steps = session.propagate_predictions(seeds, line.along, request.planes, options)
     for plane, found in steps:
         at = line.position(plane)
         if at is not None:
-            yield _plane_found(request, at, found, session.plane_size)
+            yield _plane_found(request, at, found, pixels)
 
 
 def _session_seed(
@@ -120,16 +122,16 @@ def _plane_found(
     request: VolumeRequest,
     position: int,
     found: Mapping[int, Prediction],
-    plane_size: tuple[int, int],
+    pixels: PlanePixels,
 ) -> PlaneFound:
     asked = [number for number, own in request.wanted.items() if position in own]
     here = {number: found[number] for number in asked if number in found}
     if len(here) > 1:  # which of them gets a pixel takes longer than one mask
-        labels = label_plane(here, plane_size)
+        labels = pixels.labels(here)
         masks = {number: labels == number for number in here}
     else:
         masks = {number: one.best for number, one in here.items()}
-    nothing = MaskPatch.of(np.zeros(plane_size, bool))
+    nothing = MaskPatch.of(np.zeros(pixels.plane_size, bool))
     return PlaneFound(
         position,
         {n: MaskPatch.of(masks[n]) if n in masks else nothing for n in asked},
