@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari_sam.predictor import Predictor
     from napari_sam.propagation import PropagationOptions
     from napari_sam.registry import list_models, load_model
+    from napari_sam.replay import replay_session
     from napari_sam.series import ImageSeries, find_images, run_series
     from napari_sam.session import Session
     from napari_sam.sharpening import SharpOptions
@@ -71,6 +72,7 @@ _HOME: dict[str, str | None] = {
     "read_geojson": "io",
     "read_image": "io",
     "read_steps": "cleanup",
+    "replay_session": "replay",
     "run_series": "series",
     "run_series_on": "_series_cluster",
     "segment_layers": "_layers",
@@ -108,6 +110,7 @@ __all__ = [
     "read_geojson",
     "read_image",
     "read_steps",
+    "replay_session",
     "run_series",
     "run_series_on",
     "segment_layers",

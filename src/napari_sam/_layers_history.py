@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam._history import DrawnPrompts
+from napari_sam._layers_view import ViewPlane, convert
 
 if TYPE_CHECKING:
-    from napari.layers import Points, Shapes
+    from napari.layers import Image, Points, Shapes
 
 
 def drawn_prompts(layer: Points | Shapes | None) -> DrawnPrompts:
@@ -40,6 +42,43 @@ def drawn_prompts(layer: Points | Shapes | None) -> DrawnPrompts:
         return DrawnPrompts(data, features, tuple(map(str, layer.shape_type)))
     data = (np.array(layer.data, dtype=np.float64),)
     return DrawnPrompts(data, features, shown=tuple(layer.shown.tolist()))
+
+
+def prompts_in_image(
+    layer: Points | Shapes | None,
+    drawn: DrawnPrompts,
+    image: Image,
+    view: ViewPlane | None,
+) -> DrawnPrompts:
+    """Give prompts of a layer the data coordinates of an image.
+
+    Parameters
+    ----------
+    layer : Points or Shapes layer, optional
+    drawn : DrawnPrompts
+        What it holds.
+    image : Image layer
+    view : ViewPlane, optional
+        Where the viewer is, for axes that the layer lacks.
+
+    Returns
+    -------
+    DrawnPrompts
+        What has no place in the image is left out.
+    """
+    if layer is None or view is None or not drawn.data:
+        return drawn
+    placed = [convert(rows, layer, image, view) for rows in drawn.data]
+    good = [np.asarray(np.isfinite(rows).all(axis=1)) for rows in placed]
+    if not drawn.kinds:
+        kept = [bool(one) for one in good[0]]
+        data: tuple[Any, ...] = (placed[0][good[0]],)
+    else:
+        kept = [bool(one.all()) for one in good]
+        data = tuple(compress(placed, kept))
+    features = {n: tuple(compress(v, kept)) for n, v in drawn.features.items()}
+    kinds = tuple(compress(drawn.kinds, kept))
+    return DrawnPrompts(data, features, kinds, tuple(compress(drawn.shown, kept)))
 
 
 def put_prompts(layer: Points | Shapes, drawn: DrawnPrompts) -> None:

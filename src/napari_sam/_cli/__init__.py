@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_sam import __version__
-from napari_sam._cli import bench, clean, demo, export, models, segment
+from napari_sam._cli import bench, clean, demo, export, models, replay, segment
 from napari_sam._cli.console import CommandGroup
 
 __all__ = ["app"]
@@ -44,5 +44,6 @@ app.command()(demo.demo)
 app.command()(segment.segment)
 app.command()(clean.clean)
 app.command()(export.export)
+app.command()(replay.replay)
 app.add_typer(models.models_app, name="models")
 app.command()(bench.bench)

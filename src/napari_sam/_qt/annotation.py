@@ -17,9 +17,9 @@ from napari_sam._qt.controls import Controls, fill, show_keys
 from napari_sam._qt.engine import Engine
 from napari_sam._qt.preferences import on_keys_changed, read_preferences
 from napari_sam._qt.scene import SIZES
+from napari_sam._qt.session_controls import SessionControls
 from napari_sam._qt.shared_cache import shared_cache
 from napari_sam._qt.state import Choices, cache_text, shown_answer, status_text
-from napari_sam._qt.volume_section import VolumeSection
 from napari_sam.registry import get_spec, list_models
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ class SegmentAnythingWidget(QWidget):
         self.annotator = Annotator(viewer, engine)
         self.annotator.choices = Choices(preferences.model)
         self.controls = Controls()
-        self.volume = VolumeSection(self.annotator, self)
-        self.controls.add_section(self.volume.controls)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(self.controls)
+        self.sessions = SessionControls(self.annotator.autosave)
+        self.controls.insert_sessions(self.sessions.restore, self.sessions)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(area)
@@ -96,7 +96,6 @@ class SegmentAnythingWidget(QWidget):
             "previous_object": lambda: own.step_object(-1),
             "undo": own.undo.undo,
             "redo": own.undo.redo,
-            **self.volume.slots(),
         }
 
     def do(self, action: str) -> None:

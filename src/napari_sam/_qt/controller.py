@@ -24,6 +24,7 @@ from napari_sam._layers import (
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.adoption import Adopter
+from napari_sam._qt.autosave import Autosave
 from napari_sam._qt.engine import Answer, Encoded, Engine, Request, Source
 from napari_sam._qt.history import Undo
 from napari_sam._qt.label_actions import LabelActions
@@ -64,12 +65,10 @@ class Annotator(QObject):
 
     Notes
     -----
-    `changed` is sent when there is something new to show in the widget, `reverted`,
-    with changes of planes, when labels were undone or done again.
+    `changed` is sent when there is something new to show in the widget.
     """
 
     changed = Signal()
-    reverted = Signal(object)
 
     def __init__(
         self, viewer: Any, engine: Engine, parent: QObject | None = None
@@ -90,7 +89,9 @@ class Annotator(QObject):
         self.corrections: dict[LabelKey, ObjectPrompts] = {}  # those to correct
         self.undo = Undo(self)
         self.labels = LabelActions(self)
-        self._edition = 0
+        self.autosave = Autosave(self)
+        self.changed.connect(self.autosave.mark)
+        self.edition = 0
         self._is_closed = False
         self._dirty = QTimer(self)
         self._dirty.setSingleShot(True)
@@ -106,9 +107,10 @@ class Annotator(QObject):
             self._dirty.start()
 
     def _on_pixels(self, event: Any = None) -> None:
-        self._edition += 1
+        self.edition += 1
         self.ready.clear()
         self._prefetcher.forget()
+        self.autosave.identify(self.image)
         self._mark_dirty()
 
     # What the user does
@@ -120,6 +122,7 @@ class Annotator(QObject):
             self._update()
 
     def _take_image(self, image: Image | None) -> None:
+        self.autosave.switch(self.image, image)  # which saves what is there now
         state = self.undo.switch(self.image, image)
         self.image = image
         self.target = None
@@ -253,6 +256,7 @@ class Annotator(QObject):
         if self._is_closed:
             return
         self._is_closed = True
+        self.autosave.close()
         self._dirty.stop()
         self._prefetcher.stop()
         self.runner.close()
@@ -274,7 +278,7 @@ class Annotator(QObject):
         self._dirty.stop()
         self.check_layers()
         self.scene = read_scene(
-            self.viewer, self.image, self.layers, self.choices, self._edition
+            self.viewer, self.image, self.layers, self.choices, self.edition
         )
         self.scene = with_labels(self.scene, self.corrections)
         self.undo.note()

@@ -207,12 +207,6 @@ class Controls(QWidget):
         layout.addWidget(self.cache)
         layout.addStretch(1)
 
-    def add_section(self, section: QWidget) -> None:
-        """Add more controls above the status line."""
-        layout = self.layout()
-        if isinstance(layout, QVBoxLayout):
-            layout.insertWidget(layout.indexOf(self.status), section)
-
     @staticmethod
     def _form(*rows: tuple[str, QWidget]) -> QFormLayout:
         form = QFormLayout()
@@ -280,12 +274,19 @@ class Controls(QWidget):
         )
         self.next_after_accept.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
+    def insert_sessions(self, offer: QWidget, others: QWidget) -> None:
+        """Put the offer to go on with a session on top, and the rest at the end."""
+        layout = self.layout()
+        if isinstance(layout, QVBoxLayout):
+            layout.insertWidget(layout.indexOf(self.start), offer)
+            layout.insertWidget(layout.count() - 1, others)
+
     def show_step(self, name: str, text: str | None) -> None:
         """Say in the tooltip of a button, "undo" or "redo", what it would do."""
         made: QPushButton = getattr(self, name)
         made.setEnabled(text is not None)
-        about = "" if text is None else f"\nNext: {text}"
-        made.setToolTip(f"{ACTIONS[name].tooltip}{about}")
+        about = made.toolTip().rpartition("\n")[2]  # with the user's own key
+        made.setToolTip(about if text is None else f"Next: {text}\n{about}")
 
     def _make_status(self) -> None:
         self.status = text("What to do next")

@@ -16,6 +16,7 @@ from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.registry import cache_directory, get_spec, is_available, load_model
 from napari_sam.session import Session
+from napari_sam.session_file import SavedModel
 from napari_sam.types import Plane, Precision, Prediction
 
 
@@ -118,11 +119,14 @@ class Answer:
     request : Request
     prediction : Prediction
     cache : CacheReport
+    model : SavedModel, optional
+        What made it, for the session file.
     """
 
     request: Request
     prediction: Prediction
     cache: CacheReport
+    model: SavedModel | None = None
 
 
 class Engine:
@@ -192,12 +196,15 @@ class Engine:
         Answer
         """
         yield from self.prepare(request.source.model)
-        session = self.open(request.source)
+        session = self._open(request.source)
         is_stack = bool(session.stack_shape)
         yield f"Looking at {plane_text(request.plane) if is_stack else 'the image'}"
         prompts = request.prompts.to_prompts()
         prediction = session.segment(prompts, request.plane)
-        return Answer(request, prediction, self.report())
+        used = session.predictor
+        precision = str(used.dtype).removeprefix("torch.")
+        model = SavedModel(request.source.model, used.checksum, precision)
+        return Answer(request, prediction, self.report(), model)
 
     def prefetch(
         self, source: Source, planes: Sequence[Plane]
@@ -216,7 +223,7 @@ class Engine:
             What is being done, or a plane that is ready now.
         """
         yield from self.prepare(source.model)
-        for plane in self.open(source).embed_planes(planes):
+        for plane in self._open(source).embed_planes(planes):
             yield Encoded(source, plane, self.report())
 
     def forget(self) -> None:
@@ -228,13 +235,8 @@ class Engine:
         host = self.cache.host
         return CacheReport(len(host), host.nbytes, host.budget)
 
-    def open(self, source: Source) -> Session:
-        """Session of a source, whose model is prepared; the last one is kept.
-
-        Parameters
-        ----------
-        source : Source
-        """
+    def _open(self, source: Source) -> Session:
+        """Session of a source; the last one is kept."""
         if self._session is None or self._session[0] != source:
             predictor = self._predictors[source.model]
             session = Session(

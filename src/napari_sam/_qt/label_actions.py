@@ -48,12 +48,14 @@ class LabelActions:
         target = own.target or workspace.make_target(own.image, number)
         check_target(target, own.image, view)
         options = CommitOptions(own.choices.overlap)
+        own.autosave.before_commit(target, is_new=own.target is None)
         changes = write_mask(target, view, mask, number, options)
         if own.target is None:
             workspace.add_keeping_selection(own.viewer, target, own.preview.layer)
             own.target = target
         own.numbering.note(target, number)
         own.undo.note_commit(answer, changes, target)
+        own.autosave.note_commit(answer, changes, target)
         own.work = replace(
             own.work,
             accepted=own.work.accepted | {answer.request},

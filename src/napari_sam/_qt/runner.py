@@ -1,4 +1,4 @@
-"""The only thread of the package: one worker behind a mailbox with one slot.
+"""The only threads of the package: each a worker behind a mailbox with one slot.
 
 Work is a function without arguments that has captured all its inputs: values, never
 layers. What takes long is a generator: iterating is progress, closing is cancel, and

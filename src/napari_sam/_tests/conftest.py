@@ -46,6 +46,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.fail(reason, pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def _own_sessions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Save the sessions of tests where no user looks for them."""
+    folder = tmp_path_factory.getbasetemp() / "sessions"
+    monkeypatch.setenv("NAPARI_SAM_SESSIONS", str(folder))
+
+
 @pytest.fixture(scope="session")
 def predictor() -> Predictor:
     """MobileSAM as it comes with the package, in float32 on the CPU."""
