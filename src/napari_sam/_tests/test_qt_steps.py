@@ -163,9 +163,9 @@ class User:
 
     @property
     def preview(self) -> np.ndarray | None:
-        """Data of the preview layer, if it is visible."""
+        """Copy of the preview layer's data, which is drawn in place, if visible."""
         layer = self.annotator.preview.layer
-        return layer.data if layer is not None and layer.visible else None
+        return layer.data.copy() if layer is not None and layer.visible else None
 
     def mask(self, index: int | None = None) -> np.ndarray:
         """Mask of the last answer."""
