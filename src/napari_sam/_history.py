@@ -17,7 +17,9 @@ from napari_sam._label_changes import PlaneChange
 MAX_STEPS = 200
 MAX_BYTES = 128 << 20
 
-Kind: TypeAlias = Literal["add", "remove", "move", "mask", "label", "commit", "other"]
+Kind: TypeAlias = Literal[
+    "add", "remove", "move", "mask", "label", "commit", "volume", "other"
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +235,7 @@ TEXTS: dict[Kind, str] = {
     "mask": "another mask chosen",
     "label": "label taken for correction",
     "commit": "mask accepted",
+    "volume": "followed through the stack",
     "other": "prompt changed",
 }
 

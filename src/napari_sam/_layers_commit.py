@@ -166,6 +166,40 @@ def write_labels(
     return tuple(changes)
 
 
+def write_plane(
+    labels_layer: Labels,
+    view: ViewPlane,
+    plane: tuple[tuple[int, ...], NDArray[Any]],
+    object_ids: Collection[int],
+    options: CommitOptions = PROTECT,
+) -> PlaneChange | None:
+    """Write one of many planes: nothing is shown, or noted in the layer's own history.
+
+    That history keeps an index of each pixel along each axis: for a volume, more than
+    the volume itself. Call ``labels_layer.refresh()`` to show what was written.
+
+    Parameters
+    ----------
+    labels_layer, view, object_ids, options
+        As in `commit_labels`; the layer and the ids are not checked here.
+    plane : (index, ndarray of shape (H, W))
+        Index along each of ``view.sliced_axes``, and labels; 0 is no object.
+
+    Returns
+    -------
+    PlaneChange or None
+        None if nothing has changed.
+    """
+    index, wanted = plane
+    numbers = np.array(sorted(object_ids), dtype=labels_layer.dtype)
+    current = view.read(labels_layer.data, index)
+    written = changed_pixels(current, wanted, numbers, options)
+    change = plane_change(view.plane_axes, index, current, wanted, written)
+    if change is not None:
+        labels_layer.data[change.indices()] = change.new
+    return change
+
+
 def _index(view: ViewPlane, plane: Plane) -> tuple[int, ...]:
     if not view.sliced_axes:
         return ()

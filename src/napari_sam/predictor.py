@@ -172,10 +172,11 @@ class Predictor:
                 transforms.normalize_and_pad(plane.pixels.to(self.device), mean, std)
                 for plane in planes
             ]
-        ).to(self.dtype)
+        )
         features = self.model.image_encoder(
             frames.contiguous(memory_format=torch.channels_last)
-        ).contiguous()
+        )
+        features = features.to(self.dtype).contiguous()
         # Cloned, so that an embedding kept does not keep its whole batch.
         parts = (
             [features] if len(planes) == 1 else [f.clone() for f in features.split(1)]

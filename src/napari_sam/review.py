@@ -98,6 +98,35 @@ class MaskPatch:
         shared = int(np.count_nonzero(self._part(common) & other._part(common)))
         return shared / (self.area + other.area - shared)
 
+    def is_same(self, other: MaskPatch) -> bool:
+        """Whether both are of the same mask."""
+        return self.box == other.box and np.array_equal(self.bits, other.bits)
+
+    def to_mask(self, plane_size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return the mask in its plane.
+
+        Parameters
+        ----------
+        plane_size : (H, W)
+
+        Returns
+        -------
+        ndarray of shape (H, W), bool
+
+        Raises
+        ------
+        ValueError
+            If the plane is too small for it.
+        """
+        if any(end > size for end, size in zip(self.box[2:], plane_size, strict=True)):
+            raise ValueError(
+                f"plane_size must hold the mask, up to {self.box[2:]}, "
+                f"got {plane_size}."
+            )
+        mask = np.zeros(plane_size, bool)
+        mask[self.box[0] : self.box[2], self.box[1] : self.box[3]] = self.pixels
+        return mask
+
     def _part(self, box: tuple[int, int, int, int]) -> NDArray[np.bool_]:
         top, left = self.box[:2]
         return self.pixels[box[0] - top : box[2] - top, box[1] - left : box[3] - left]

@@ -20,6 +20,7 @@ from napari_sam._qt.scene import SIZES
 from napari_sam._qt.session_controls import SessionControls
 from napari_sam._qt.shared_cache import shared_cache
 from napari_sam._qt.state import Choices, cache_text, shown_answer, status_text
+from napari_sam._qt.volume_section import VolumeSection
 from napari_sam.registry import get_spec, list_models
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class SegmentAnythingWidget(QWidget):
         self.annotator = Annotator(viewer, engine)
         self.annotator.choices = Choices(preferences.model)
         self.controls = Controls()
+        self.volume = VolumeSection(self.annotator, self)
+        self.controls.add_section(self.volume.controls)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)
@@ -96,6 +99,7 @@ class SegmentAnythingWidget(QWidget):
             "previous_object": lambda: own.step_object(-1),
             "undo": own.undo.undo,
             "redo": own.undo.redo,
+            **self.volume.slots(),
         }
 
     def do(self, action: str) -> None:

@@ -86,6 +86,26 @@ def previous_object(viewer: napari.viewer.Viewer) -> None:
     run(viewer, "previous_object")
 
 
+def follow_object(viewer: napari.viewer.Viewer) -> None:
+    """Follow the object through the stack."""
+    run(viewer, "follow_object")
+
+
+def follow_all(viewer: napari.viewer.Viewer) -> None:
+    """Follow all marked objects through the stack."""
+    run(viewer, "follow_all")
+
+
+def next_doubtful(viewer: napari.viewer.Viewer) -> None:
+    """Go to the next plane worth a look."""
+    run(viewer, "next_doubtful")
+
+
+def approve(viewer: napari.viewer.Viewer) -> None:
+    """Approve the object's label in this plane."""
+    run(viewer, "approve")
+
+
 def undo(viewer: napari.viewer.Viewer) -> None:
     """Undo prompts, masks or what was accepted."""
     run(viewer, "undo")

@@ -65,10 +65,12 @@ class Annotator(QObject):
 
     Notes
     -----
-    `changed` is sent when there is something new to show in the widget.
+    `changed` is sent when there is something new to show in the widget, `reverted`,
+    with changes of planes, when labels were undone or done again.
     """
 
     changed = Signal()
+    reverted = Signal(object)
 
     def __init__(
         self, viewer: Any, engine: Engine, parent: QObject | None = None

@@ -207,6 +207,12 @@ class Controls(QWidget):
         layout.addWidget(self.cache)
         layout.addStretch(1)
 
+    def add_section(self, section: QWidget) -> None:
+        """Add more controls above the status line."""
+        layout = self.layout()
+        if isinstance(layout, QVBoxLayout):
+            layout.insertWidget(layout.indexOf(self.status), section)
+
     @staticmethod
     def _form(*rows: tuple[str, QWidget]) -> QFormLayout:
         form = QFormLayout()

@@ -196,7 +196,7 @@ class Engine:
         Answer
         """
         yield from self.prepare(request.source.model)
-        session = self._open(request.source)
+        session = self.open(request.source)
         is_stack = bool(session.stack_shape)
         yield f"Looking at {plane_text(request.plane) if is_stack else 'the image'}"
         prompts = request.prompts.to_prompts()
@@ -223,7 +223,7 @@ class Engine:
             What is being done, or a plane that is ready now.
         """
         yield from self.prepare(source.model)
-        for plane in self._open(source).embed_planes(planes):
+        for plane in self.open(source).embed_planes(planes):
             yield Encoded(source, plane, self.report())
 
     def forget(self) -> None:
@@ -235,8 +235,13 @@ class Engine:
         host = self.cache.host
         return CacheReport(len(host), host.nbytes, host.budget)
 
-    def _open(self, source: Source) -> Session:
-        """Session of a source; the last one is kept."""
+    def open(self, source: Source) -> Session:
+        """Session of a source, whose model is prepared; the last one is kept.
+
+        Parameters
+        ----------
+        source : Source
+        """
         if self._session is None or self._session[0] != source:
             predictor = self._predictors[source.model]
             session = Session(

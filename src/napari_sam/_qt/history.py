@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from napari_sam._qt.controller import Annotator
-    from napari_sam._qt.engine import Answer
+    from napari_sam._qt.engine import Answer, Request
 
 # Seconds within which a prompt that is dragged on makes no new step.
 PAUSE = 1.0
@@ -110,6 +110,19 @@ class Undo:
         step = replace(step, changes=changes, target=str(target.unique_id))
         self.history, self.present = self.history.pushed(step), after
 
+    def note_volume(
+        self,
+        changes: tuple[PlaneChange, ...],
+        target: Labels,
+        accepted: frozenset[Request],
+    ) -> None:
+        """Make a step of what was written into many planes of labels."""
+        before = self.present
+        after = replace(before, accepted=before.accepted | accepted)
+        step = self._step("volume", before, after)
+        step = replace(step, changes=changes, target=str(target.unique_id))
+        self.history, self.present = self.history.pushed(step), after
+
     def choose(self, answer: Answer, index: int) -> None:
         """Note which mask of an answer was chosen."""
         key, prompts = mask_key(answer), answer.request.prompts
@@ -163,6 +176,7 @@ class Undo:
             return
         is_undone = exchange is revert_labels
         left = exchange(found[0], step.changes)
+        self._annotator.reverted.emit(step.changes)
         self._annotator.autosave.note_step(found[0], step.changes, is_undone)
         if left:
             report_note(

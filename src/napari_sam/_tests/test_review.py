@@ -32,9 +32,9 @@ def patches(volume: np.ndarray) -> dict[int, MaskPatch]:
 def test_a_patch_is_the_mask(volume):
     """Box, area, pixels and overlap are those of the whole planes."""
     for plane, patch in zip(volume, patches(volume).values(), strict=True):
-        whole = np.zeros_like(plane)
-        whole[patch.box[0] : patch.box[2], patch.box[1] : patch.box[3]] = patch.pixels
-        np.testing.assert_array_equal(whole, plane)
+        np.testing.assert_array_equal(patch.to_mask(plane.shape), plane)
+        assert patch.is_same(MaskPatch.of(plane))
+        assert patch.is_same(MaskPatch.of(volume[0])) == (plane == volume[0]).all()
         assert patch.area == plane.sum()
     first, last = volume[0], volume[-1]
     union = (first | last).sum()
@@ -47,6 +47,12 @@ def test_what_is_no_mask_is_refused(mask):
     """Other types and dimensions."""
     with pytest.raises(ValueError, match="mask must be a bool plane"):
         MaskPatch.of(mask)
+
+
+def test_a_mask_does_not_fit_into_a_smaller_plane():
+    """Nothing is cut off."""
+    with pytest.raises(ValueError, match="plane_size must hold the mask"):
+        MaskPatch.of(np.ones((3, 4), bool)).to_mask((3, 3))
 
 
 @given(volumes, st.data())

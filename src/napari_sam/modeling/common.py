@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +36,32 @@ class LayerNorm2d(nn.Module):
         return self.channels_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def image_neck(in_channels: int, out_channels: int) -> nn.Sequential:
-    """From the encoder's width to the embedding's: 1x1 and 3x3 convolutions."""
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        LayerNorm2d(out_channels),
-        nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-        LayerNorm2d(out_channels),
-    )
+class Neck(nn.Sequential):
+    """From the encoder's width to the embedding's: 1x1 and 3x3 convolutions.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            LayerNorm2d(out_channels),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            LayerNorm2d(out_channels),
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the large convolution, like the rest of the encoder, computes in."""
+        return cast("nn.Conv2d", self[2]).weight.dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) to (B, out, H, W)."""
+        for layer in self:
+            x = layer(x.to(cast("Tensor", layer.weight).dtype))
+        return x
 
 
 def pad_to_windows(x: Tensor, window: int, value: Tensor) -> Tensor:

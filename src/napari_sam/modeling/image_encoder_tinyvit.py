@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_sam.modeling.common import (
+    Neck,
     by_rows,
     by_tokens,
     by_window_rows,
-    image_neck,
     merge_windows,
     pad_to_windows,
 )
@@ -150,7 +150,9 @@ class PatchMerging(ConvChain):
     def _prepare(self) -> Callable[[Tensor], Tensor]:
         convs = (self.conv1, self.conv2, self.conv3)
         first, mix, last = (conv.prepared() for conv in convs)
-        return lambda x: last(F.gelu(mix(F.gelu(first(x)))))
+        # Few steps, but what is rounded here is passed on to all that follow.
+        dtype = self.conv1.c.weight.dtype
+        return lambda x: last(F.gelu(mix(F.gelu(first(x.to(dtype))))))
 
 
 def attention_offsets(window: int) -> Tensor:
@@ -200,8 +202,9 @@ class WindowAttention(nn.Module):
         size, side, heads = (x.shape[1], x.shape[2]), self.window, self.num_heads
         # A token outside the image is zero before the normalisation, so the norm's
         # bias after it; projecting that once spares projecting all the padding.
-        outside = F.linear(self.norm.bias, self.qkv.weight, self.qkv.bias)
-        qkv = pad_to_windows(self.qkv(self.norm(x)), side, outside)
+        dtype = self.qkv.weight.dtype
+        outside = F.linear(self.norm.bias.to(dtype), self.qkv.weight, self.qkv.bias)
+        qkv = pad_to_windows(self.qkv(self.norm(x).to(dtype)), side, outside)
         rows, columns = qkv.shape[1] // side, qkv.shape[2] // side
         # Per head [q, k, v] side by side, unlike ViT's layout.
         qkv = qkv.view(-1, rows, side, columns, side, heads, 3, x.shape[3] // heads)
@@ -227,7 +230,8 @@ class Mlp(nn.Module):
         return by_tokens(self._tokens, x, self.fc1.out_features)
 
     def _tokens(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(self.norm(x))))  # type: ignore[no-any-return]
+        x = self.norm(x).to(self.fc1.weight.dtype)
+        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
 class TinyViTBlock(nn.Module):
@@ -290,7 +294,7 @@ class TinyViT(nn.Module):
         # The classifier TinyViT was pretrained with: unused, but in the checkpoint.
         self.norm_head = nn.LayerNorm(EMBED_DIMS[-1])
         self.head = nn.Linear(EMBED_DIMS[-1], IMAGENET_CLASSES)
-        self.neck = image_neck(EMBED_DIMS[-1], out_channels)
+        self.neck = Neck(EMBED_DIMS[-1], out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images.
@@ -305,6 +309,8 @@ class TinyViT(nn.Module):
         Tensor of shape (B, 256, 64, 64)
         """
         x = self.patch_embed(x.permute(0, 2, 3, 1))  # (B, 256, 256, 64)
+        # The widest stage takes the precision it is given; see `precision.py`.
+        x = x.to(self.neck.dtype)
         for stage in self.layers:
             x = stage(x)
         return self.neck(x.permute(0, 3, 1, 2))  # type: ignore[no-any-return]

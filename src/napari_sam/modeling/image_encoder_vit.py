@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_sam.modeling.common import (
+    Neck,
     by_tokens,
     by_window_rows,
-    image_neck,
     merge_windows,
     pad_to_windows,
 )
@@ -248,8 +248,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H, W, C)."""
-        x = x + self.attn(self.norm1(x), self.window)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+        dtype = self.attn.qkv.weight.dtype  # the sums may be in a longer format
+        x = x + self.attn(self.norm1(x).to(dtype), self.window)
+        return x + self.mlp(self.norm2(x).to(dtype))  # type: ignore[no-any-return]
 
 
 class ImageEncoderViT(nn.Module):
@@ -270,7 +271,7 @@ class ImageEncoderViT(nn.Module):
             Block(config, 0 if i in config.global_attn_indexes else config.window_size)
             for i in range(config.depth)
         )
-        self.neck = image_neck(config.embed_dim, config.out_channels)
+        self.neck = Neck(config.embed_dim, config.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import cast
 
 import torch
+from torch import nn
 
+from napari_sam.modeling.common import LayerNorm2d, Neck
 from napari_sam.modeling.image_encoder_tinyvit import ConvNorm
+from napari_sam.modeling.image_encoder_vit import ImageEncoderViT
 from napari_sam.modeling.sam import Sam
 from napari_sam.types import Precision
 
@@ -80,13 +84,21 @@ def set_precision(model: Sam, dtype: torch.dtype) -> Sam:
     """Convert, in place, what gains from a short number format.
 
     Kept in float32: the prompt encoder (short formats could not tell neighbouring
-    pixels), batch normalisations and their convolutions (they are folded first and
-    shortened once), and the predicted IoU, which decides between masks.
+    pixels); batch normalisations and their convolutions (they are folded first and
+    shortened once, where the input is); and what costs little but loses much where
+    it is rounded: pixels and patches, layer normalisations, the sums between them, the
+    changes of width, the neck's first step, and the predicted IoU, which decides
+    between masks.
     """
-    model.image_encoder.to(dtype)
+    encoder = model.image_encoder
+    encoder.to(dtype)
+    encoder.patch_embed.float()
+    cast("Neck", encoder.neck)[0].float()
     model.mask_decoder.to(dtype)
     model.mask_decoder.iou_prediction_head.float()
-    for module in model.image_encoder.modules():
-        if isinstance(module, ConvNorm):
+    if isinstance(encoder, ImageEncoderViT):
+        encoder.pos_embed.data = encoder.pos_embed.data.float()
+    for module in encoder.modules():
+        if isinstance(module, ConvNorm | nn.LayerNorm | LayerNorm2d):
             module.float()
     return model
