@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +19,7 @@ from napari_sam.review import (
     plane_confidence,
 )
 
+PAGES = Path(__file__).parents[3] / "docs"
 few = settings(deadline=None, max_examples=40)
 volumes = hnp.arrays(
     bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=st.booleans()
@@ -166,3 +170,22 @@ def test_bad_spacing_is_refused(spacing):
     """With what it was."""
     with pytest.raises(ValueError, match="spacing must be three numbers above 0"):
         measure_object({}, spacing)
+
+
+def test_the_page_about_volumes_runs(capsys):
+    """Its code, as it stands there."""
+    from napari_sam import Prompts, Session
+    from napari_sam._tests.seeing_predictor import SeeingPredictor
+
+    image = np.full((8, 40, 40), 20, np.uint8)
+    image[2:, 10:30, 10:30] = 200
+    names = {
+        "session": Session(image, SeeingPredictor()),
+        "prompts": Prompts(box=[10, 10, 30, 30]),
+    }
+    page = (PAGES / "volumes-widget.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    exec(compile(block, "volumes-widget.md", "exec"), names)
+    assert sorted(names["masks"]) == list(range(8))
+    assert names["masks"][6].area > 300
+    assert capsys.readouterr().out.startswith("[")
