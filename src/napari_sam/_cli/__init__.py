@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from napari_sam import __version__
-from napari_sam._cli import bench, clean, demo, export, models, replay, segment
+from napari_sam._cli import (
+    bench,
+    clean,
+    demo,
+    export,
+    models,
+    replay,
+    segment,
+    volume,
+)
 from napari_sam._cli.console import CommandGroup
 
 __all__ = ["app"]
@@ -42,6 +51,7 @@ def main(
 
 app.command()(demo.demo)
 app.command()(segment.segment)
+app.command()(volume.volume)
 app.command()(clean.clean)
 app.command()(export.export)
 app.command()(replay.replay)

@@ -113,10 +113,17 @@ def assemble(
     axes = session.axes
     shape = session.image.shape[: len(axes.sliced) + 2]
     labels = np.zeros(shape, next(iter(planes.values())).dtype)
-    rows, columns = axes.plane
     for index, plane in planes.items():
-        place: list[int | slice] = [slice(None)] * labels.ndim
-        for axis, position in zip(axes.sliced, index, strict=True):
-            place[axis] = position
-        labels[tuple(place)] = plane.T if rows > columns else plane
+        put_plane(session, labels, index, plane)
     return labels
+
+
+def put_plane(
+    session: "Session", labels: NDArray[Any], index: PlaneIndex, plane: NDArray[Any]
+) -> None:
+    """Write a plane (H, W) into an array of the image's shape without colour."""
+    rows, columns = session.axes.plane
+    place: list[int | slice] = [slice(None)] * labels.ndim
+    for axis, position in zip(session.axes.sliced, index, strict=True):
+        place[axis] = position
+    labels[tuple(place)] = plane.T if rows > columns else plane

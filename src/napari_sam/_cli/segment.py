@@ -196,9 +196,9 @@ def segment(
         fill_holes, opening, closing, smooth, min_size, keep_largest
     )
     outputs = Outputs(out, overlay)
-    _check_outputs(outputs, image, force)
-    opened = _open(image)
-    _rehearse(out, opened.ndim - opened.is_rgb)
+    check_outputs(outputs, image, force)
+    opened = open_image(image)
+    rehearse(out, opened.ndim - opened.is_rgb)
     plane_axes = whole_numbers("axes", axes)
     predictor = load(ModelChoice(model, checkpoint, device, precision))
     session = Session(opened.data, predictor, plane_axes, opened.is_rgb, contrast)
@@ -229,7 +229,8 @@ def _collect(
     return read_prompts(file)
 
 
-def _check_outputs(outputs: Outputs, image: Path, force: bool) -> None:
+def check_outputs(outputs: Outputs, image: Path, force: bool) -> None:
+    """Refuse, before any work is done, files that could not be written at the end."""
     files = [outputs.labels, *([outputs.overlay] if outputs.overlay else [])]
     for file in files:
         check_output(file, force)
@@ -241,7 +242,8 @@ def _check_outputs(outputs: Outputs, image: Path, force: bool) -> None:
         raise ValueError(f"--overlay must end in .png, got {outputs.overlay.name}.")
 
 
-def _open(path: Path) -> "ImageFile":
+def open_image(path: Path) -> "ImageFile":
+    """Read an image of grey values or colour; ValueError for other channels."""
     from napari_sam.io import read_image
 
     image = read_image(path)
@@ -253,7 +255,7 @@ def _open(path: Path) -> "ImageFile":
     return image
 
 
-def _rehearse(out: Path, ndim: int) -> None:
+def rehearse(out: Path, ndim: int) -> None:
     """Write a tiny file of the same name, so that its format is refused at once."""
     from napari_sam.io import write_labels
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,6 +216,36 @@ def test_a_stop_between_seeds_parts_the_object() -> None:
     assert planes_of(found) == [z for z in range(12) if z != 5]
 
 
+def test_a_box_bounds_its_object() -> None:
+    """What SAM answers beyond the user's box is not the object."""
+    truth = tube(slice(8, 40), slice(12, 28))
+    half = ns.Prompts(box=[8, 12, 24, 28])
+    found = session_of(truth).segment_volume({6: half})
+    assert found[6, 8:24, 12:28].all()
+    assert not found[6, 24:].any()
+
+
+@pytest.mark.parametrize("gap", [1, 4])
+def test_contradictory_seeds_each_keep_their_plane(gap: int) -> None:
+    """Two seeds of one object that have nothing in common are both believed."""
+    one = tube(slice(6, 20), slice(12, 28))
+    other = tube(slice(28, 42), slice(12, 28))
+    seeds = {3: box_of(one[3]), 3 + gap: box_of(other[3])}
+    found = session_of(one, other).segment_volume(seeds)
+    assert dice(found[3], one[3]) > 0.9
+    assert dice(found[3 + gap], other[3]) > 0.9
+    assert dice(found[0], one[0]) > 0.8
+    assert dice(found[11], other[11]) > 0.8
+
+
+def test_a_point_for_and_against_is_a_seed() -> None:
+    """The model decides what contradictory points mean; nothing breaks."""
+    truth = tube(slice(16, 32), slice(12, 28))
+    both = ns.Prompts(points=[[24, 20], [24, 20]], point_labels=[1, 0])
+    found = session_of(truth).segment_volume({6: both})
+    assert found.shape == SHAPE
+
+
 def test_a_plane_of_nan_is_bridged() -> None:
     """One plane without values does not end the object."""
     truth = tube(slice(16, 32), slice(12, 28))
@@ -383,6 +414,17 @@ def test_the_surer_object_gets_the_pixel() -> None:
     pixels = PlanePixels((4, 4))
     np.testing.assert_array_equal(pixels.labels({7: first, 2: second}), expected)
     np.testing.assert_array_equal(pixels.labels({2: second, 7: first}), expected)
+
+
+@pytest.mark.parametrize("size", [(48, 40), (300, 512), (1024, 700), (1500, 64)])
+def test_answers_become_the_masks_of_the_predictor(size: tuple[int, int]) -> None:
+    """Enlarging a part of an answer is the same as enlarging all of it."""
+    cells = np.indices((256, 256)) - np.array([40, 5])[:, None, None]
+    logits = (6 - np.hypot(*cells)).astype(np.float32)
+    answer = Answer.of(logits, (slice(24, 64), slice(0, 20)), 1.0)
+    expected = SeeingPredictor().masks(torch.from_numpy(answer.full[None]), size)[0]
+    assert (PlanePixels(size).mask(answer) != expected).mean() < 1e-4
+    assert expected.any() == PlanePixels(size).mask(answer).any()
 
 
 def test_packed_answers_keep_their_logits() -> None:
