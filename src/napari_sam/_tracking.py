@@ -99,15 +99,12 @@ class Expected:
         Window that is looked at.
     logits : ndarray of shape (256, 256)
         Positive where the object should be; certainly not outside the window.
-    penalty : float
-        What is asked of SAM's own logits as well.
     mask : ndarray of shape (256, 256), bool
         Where the object should be, or was.
     """
 
     part: Slices
     logits: FloatArray
-    penalty: float
     mask: Mask
 
 
@@ -175,19 +172,20 @@ class Tracker:
             weight *= TRUST_BETWEEN
         near = np.clip(distance / (options.reach * radius), -4, 2)
         logits = weight * near
-        penalty = self._penalty()
         if not view.is_blank(part):
             grey = ndimage.gaussian_filter(self._appearance.by_grey(view, part), 1.5)
             features = self._appearance.by_features(view, part)
             logits += options.feature_weight * features
             logits += options.grey_weight * np.clip(grey, -2, 2)
-            logits -= options.caution + penalty
+            # SAM's own answer is not discounted: shown the surroundings alone, it
+            # is what keeps a long object alive.
+            logits -= options.caution + self._penalty()
         full = np.full(self.mask.shape, -LIMIT)
         full[part] = np.where(view.valid[part], logits, -LIMIT)
         mask = np.zeros(self.mask.shape, bool)
         mask[part] = _joined(full[part] > 0, self.mask[part])
         enough = mask.sum() >= max(MIN_CELLS, options.min_area * self.seed.sum())
-        return Expected(part, full, penalty, mask if enough else self.mask)
+        return Expected(part, full, mask if enough else self.mask)
 
     def _penalty(self) -> float:
         """Evidence asked for, far from the seed; none on the way to another seed."""
@@ -251,7 +249,7 @@ class Tracker:
         """SAM's logits and the expected ones, cut to the largest area allowed."""
         share = self.options.decoder_weight
         part = expected.part
-        sam = np.clip(logits, -SAM_LIMIT, SAM_LIMIT) - expected.penalty
+        sam = np.clip(logits, -SAM_LIMIT, SAM_LIMIT)
         mixed = (1 - share) * expected.logits[part] + share * sam
         mixed = np.where(valid[part], mixed, -LIMIT)
         most = int(self._largest_area())
