@@ -38,6 +38,14 @@ def test_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["labels"].shape == (512, 512)
 
 
+def test_volumes() -> None:
+    """One prompt in the middle plane finds the object in its neighbours."""
+    names = run_blocks("volumes.md")
+    assert names["mask"].shape == names["labels"].shape == (3, 86, 94)
+    assert names["mask"].any(axis=(1, 2)).all()
+    assert ((names["labels"] == 1) == names["mask"]).all()
+
+
 def test_scripting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One image, stacks, embeddings on disk, layers."""
     monkeypatch.chdir(tmp_path)
