@@ -37,11 +37,11 @@ HEADER = (
 
 
 class Process:
-    """A `worker.py` at the other end of two pipes."""
+    """A worker at the other end of two pipes."""
 
-    def __init__(self, python: str, which: str) -> None:
+    def __init__(self, python: str, which: str, script: str = "worker.py") -> None:
         self._process = subprocess.Popen(
-            [python, str(HERE / "worker.py"), which],
+            [python, str(HERE / script), which],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_sam import postprocess
     from napari_sam._automatic_options import AutomaticOptions
+    from napari_sam._candidates import Candidates
     from napari_sam._layers import segment_layers
+    from napari_sam._proposals import edge_map, propose_objects
     from napari_sam._series_cluster import run_series_on
     from napari_sam.cleanup import (
         CleanupStep,
@@ -48,6 +50,7 @@ __version__ = "0.1.0"
 # Public name -> module it lives in; a module that is public itself maps to None.
 _HOME: dict[str, str | None] = {
     "AutomaticOptions": "_automatic_options",
+    "Candidates": "_candidates",
     "CleanupStep": "cleanup",
     "EmbeddingCache": "embedding_cache",
     "ImageEmbedding": "types",
@@ -63,11 +66,13 @@ _HOME: dict[str, str | None] = {
     "Window": "types",
     "apply_steps": "cleanup",
     "clean_up": "cleanup",
+    "edge_map": "_proposals",
     "find_images": "series",
     "list_models": "registry",
     "load_model": "registry",
     "measure_objects": "io",
     "postprocess": None,
+    "propose_objects": "_proposals",
     "read_coco": "io",
     "read_geojson": "io",
     "read_image": "io",
@@ -86,6 +91,7 @@ _HOME: dict[str, str | None] = {
 
 __all__ = [
     "AutomaticOptions",
+    "Candidates",
     "CleanupStep",
     "EmbeddingCache",
     "ImageEmbedding",
@@ -101,11 +107,13 @@ __all__ = [
     "Window",
     "apply_steps",
     "clean_up",
+    "edge_map",
     "find_images",
     "list_models",
     "load_model",
     "measure_objects",
     "postprocess",
+    "propose_objects",
     "read_coco",
     "read_geojson",
     "read_image",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from napari_sam.transforms import model_size
 from napari_sam.types import LOGITS_SIZE, MODEL_SIZE
 
 Part = tuple[slice, slice]
+
+# Cells: shorter strips multiply with fewer zeros, but are more of them.
+STRIP = 16
 
 
 class Enlarger:
@@ -53,15 +58,23 @@ class Enlarger:
         found = [_span(high.any(dim=1)), _span(high.any(dim=0))]
         if found[0] is None or found[1] is None:
             return None
-        (pixel_rows, cell_rows), (pixel_columns, cell_columns) = (
+        pixel_rows, pixel_columns = (
             axis.around(span)
             for axis, span in zip(self._axes, found, strict=True)
             if span is not None
         )
-        cells = logits[cell_rows, cell_columns]
-        left = rows.matrix[pixel_rows, cell_rows]
-        right = columns.matrix[pixel_columns, cell_columns]
-        levels = left @ (cells @ right.T)
+        cell_rows = rows.needed(pixel_rows)
+        height, width = (s.stop - s.start for s in (pixel_rows, pixel_columns))
+        wide = logits.new_empty(LOGITS_SIZE, width)
+        for pixels, cells in columns.strips(pixel_columns):
+            start = pixels.start - pixel_columns.start
+            part = wide[cell_rows, start : start + pixels.stop - pixels.start]
+            part.copy_(logits[cell_rows, cells] @ columns.matrix[pixels, cells].T)
+        levels = logits.new_empty(height, width)
+        for pixels, cells in rows.strips(pixel_rows):
+            start = pixels.start - pixel_rows.start
+            out = levels[start : start + pixels.stop - pixels.start]
+            torch.mm(rows.matrix[pixels, cells], wide[cells], out=out)
         return levels.numpy(), (pixel_rows, pixel_columns)
 
 
@@ -82,12 +95,25 @@ class _Axis:
         self._first_cell = weighs.argmax(axis=1)
         self._last_cell = LOGITS_SIZE - 1 - weighs[:, ::-1].argmax(axis=1)
 
-    def around(self, cells: tuple[int, int]) -> Part:
-        """Pixels that cells (first, last) take part in, and all the cells of those."""
-        first = self._first_pixel[cells[0]]
-        last = max(first, self._last_pixel[cells[1]])
-        needed = slice(int(self._first_cell[first]), int(self._last_cell[last]) + 1)
-        return slice(int(first), int(last) + 1), needed
+    def around(self, cells: tuple[int, int]) -> slice:
+        """Pixels that cells (first, last) take part in."""
+        first = int(self._first_pixel[cells[0]])
+        return slice(first, max(first, int(self._last_pixel[cells[1]])) + 1)
+
+    def needed(self, pixels: slice) -> slice:
+        """Cells that take part in pixels."""
+        first, last = self._first_cell[pixels.start], self._last_cell[pixels.stop - 1]
+        return slice(int(first), int(last) + 1)
+
+    def strips(self, pixels: slice) -> Iterator[Part]:
+        """Yield pixels, some at a time, and the cells that these need.
+
+        Nearly all of the matrix is 0: in strips it is hardly multiplied with.
+        """
+        step = max(1, STRIP * len(self.matrix) // self.cells)
+        for start in range(pixels.start, pixels.stop, step):
+            some = slice(start, min(start + step, pixels.stop))
+            yield some, self.needed(some)
 
 
 def _running(

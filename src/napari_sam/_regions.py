@@ -64,3 +64,20 @@ def check_labels(labels: ArrayLike, size: tuple[int, int]) -> NDArray[Any]:
             f"got dtype {array.dtype} and shape {array.shape}."
         )
     return array
+
+
+def check_examples(examples: ArrayLike, size: tuple[int, int]) -> NDArray[Any]:
+    """Return examples as labels (H, W) 1, 2, 3, ...; ValueError if there are none."""
+    array = np.asarray(examples)
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if array.dtype.kind not in "iu" or array.shape != size:
+        raise ValueError(
+            f"examples must be bool or integers of shape {size}, "
+            f"got dtype {array.dtype} and shape {array.shape}."
+        )
+    if not (array > 0).any():
+        raise ValueError("examples must have at least one object, got none.")
+    values, places = np.unique(np.maximum(array, 0), return_inverse=True)
+    first = 0 if values[0] == 0 else 1
+    return (places + first).reshape(size)

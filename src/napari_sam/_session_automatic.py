@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_sam import automatic
 from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
+from napari_sam._linking import link_planes
 from napari_sam._regions import check_labels, check_region
+from napari_sam._session_volumes import Axes, StackAlong
 from napari_sam.predictor import Predictor
 from napari_sam.types import ImageEmbedding, Plane, Window
-
-if TYPE_CHECKING:
-    import numpy as np
 
 DEFAULT_OPTIONS = AutomaticOptions()
 
@@ -28,7 +29,10 @@ class _Image(Protocol):
     @property
     def plane_size(self) -> tuple[int, int]: ...
     @property
-    def planes(self) -> list[Plane]: ...
+    def axes(self) -> Axes: ...
+    @property
+    def stack_shape(self) -> tuple[int, ...]: ...
+    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
     def read_plane(self, plane: Plane | None = None) -> NDArray[Any]: ...
     def embed(
@@ -48,6 +52,11 @@ class _Image(Protocol):
         region: ArrayLike | None = None,
         labels: ArrayLike | None = None,
     ) -> Candidates: ...
+    def generate_masks(
+        self,
+        plane: Plane | None = None,
+        options: AutomaticOptions = DEFAULT_OPTIONS,
+    ) -> NDArray[Any]: ...
 
 
 class AutomaticMethods:
@@ -160,6 +169,101 @@ class AutomaticMethods:
         painted = found.label_image(first=int(known.max(initial=0)) + 1)
         painted[known != 0] = 0
         return painted
+
+    def generate_masks_planes(
+        self: _Image,
+        planes: Iterable[Plane] | None = None,
+        options: AutomaticOptions = DEFAULT_OPTIONS,
+    ) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
+        """Segment everything in a stack, a plane a step, objects linked across planes.
+
+        Parameters
+        ----------
+        planes : iterable of int or tuple of int, optional
+            All by default. With several sliced axes they must be given, and differ
+            along one of them only.
+        options : AutomaticOptions, optional
+            `link_overlap`, `link_gap` and `min_planes` say how objects are linked.
+
+        Yields
+        ------
+        tuple of plane and ndarray of shape (H, W), int64
+            Each plane once, in order along the axis; final. A label is the same object
+            in all planes. A few planes are read ahead, to know what goes on there.
+            Closing the generator stops the work.
+
+        Raises
+        ------
+        ValueError
+            At once, if there is no such plane, or planes differ along several axes.
+        """
+        stack, positions = _stack_of(self, planes)
+        return _linked(self, [stack.plane(at) for at in positions], options)
+
+    def generate_masks_volume(
+        self: _Image,
+        planes: Iterable[Plane] | None = None,
+        options: AutomaticOptions = DEFAULT_OPTIONS,
+    ) -> NDArray[Any]:
+        """Segment everything in a stack: `generate_masks_planes`, collected.
+
+        Parameters
+        ----------
+        planes, options
+            As in `generate_masks_planes`.
+
+        Returns
+        -------
+        ndarray of shape (Z, Y, X)
+            A label volume of the whole stack, 0 where no plane was asked for; axes in
+            the image's order. The smallest unsigned integers that hold it.
+
+        Raises
+        ------
+        ValueError
+            As `generate_masks_planes`.
+        """
+        stack, positions = _stack_of(self, planes)
+        indices = [stack.plane(at) for at in positions]
+        volume = stack.empty(np.uint16)
+        steps = _linked(self, indices, options)
+        for position, (_, labels) in zip(positions, steps, strict=True):
+            if labels.max(initial=0) > np.iinfo(volume.dtype).max:
+                volume = volume.astype(np.uint32)
+            stack.put(volume, position, labels)
+        return volume.astype(np.min_scalar_type(volume.max(initial=0)), copy=False)
+
+
+def _stack_of(
+    image: _Image, planes: Iterable[Plane] | None
+) -> tuple[StackAlong, list[int]]:
+    """Stack that planes belong to, and where they are in it, in order."""
+    count = len(image.stack_shape)
+    if count == 0:
+        raise ValueError("image must be a stack, it is one plane: use generate_masks.")
+    if planes is None and count > 1:
+        raise ValueError(
+            f"planes must be given, along one of the image's {count} sliced axes."
+        )
+    chosen = range(image.stack_shape[0]) if planes is None else planes
+    indices = np.array([image.check_plane(plane) for plane in chosen])
+    if len(indices) == 0:
+        raise ValueError("planes must be at least one, got none.")
+    differ = np.flatnonzero(np.ptp(indices, axis=0))
+    if len(differ) > 1:
+        raise ValueError("planes must differ along one sliced axis only.")
+    along = int(differ[0]) if len(differ) else 0
+    stack = StackAlong(image, along, tuple(indices[0].tolist()))
+    return stack, np.unique(indices[:, along]).tolist()
+
+
+def _linked(
+    image: _Image, planes: list[Plane], options: AutomaticOptions
+) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
+    # No object can be in more planes than there are.
+    options = replace(options, min_planes=min(options.min_planes, len(planes)))
+    found = (image.generate_masks(plane, options) for plane in planes)
+    yield from zip(planes, link_planes(found, options), strict=True)
 
 
 def _where_to_look(

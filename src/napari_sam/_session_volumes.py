@@ -17,7 +17,9 @@ from napari_sam.types import ImageEmbedding, Plane, Prediction
 DEFAULT_OPTIONS = PropagationOptions()
 
 
-class _Axes(Protocol):
+class Axes(Protocol):
+    """Which axes of an image are a plane's, and which are sliced."""
+
     @property
     def plane(self) -> tuple[int, int]: ...
     @property
@@ -30,7 +32,7 @@ class _Image(Protocol):
     predictor: Predictor
 
     @property
-    def axes(self) -> _Axes: ...
+    def axes(self) -> Axes: ...
     @property
     def plane_size(self) -> tuple[int, int]: ...
     @property
@@ -41,7 +43,7 @@ class _Image(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class _StackAlong:
+class StackAlong:
     """Planes of an image along one of its sliced axes, the others being fixed."""
 
     image: _Image
@@ -99,7 +101,7 @@ class _StackAlong:
 
 def _stack(
     image: _Image, seeds: Mapping[int, Mapping[Plane, Seed]], along: int
-) -> tuple[_StackAlong, dict[int, dict[int, Seed]]]:
+) -> tuple[StackAlong, dict[int, dict[int, Seed]]]:
     """Check seeds of all objects; returns the stack and seeds by position in it."""
     shape = image.stack_shape
     is_axis = isinstance(along, (int, np.integer)) and not isinstance(along, bool)
@@ -126,7 +128,7 @@ def _stack(
             "along the others."
         )
     (others,) = rest
-    return _StackAlong(image, along, (*others[:along], 0, *others[along:])), found
+    return StackAlong(image, along, (*others[:along], 0, *others[along:])), found
 
 
 class VolumeMethods:
@@ -310,7 +312,7 @@ def _check_ids(seeds: object) -> None:
 
 
 def _single(
-    stack: _StackAlong,
+    stack: StackAlong,
     seeds: dict[int, dict[int, Seed]],
     planes: list[int],
     options: PropagationOptions,
@@ -327,7 +329,7 @@ def _absent(plane_size: tuple[int, int]) -> Prediction:
 
 
 def _predicted(
-    stack: _StackAlong,
+    stack: StackAlong,
     seeds: dict[int, dict[int, Seed]],
     planes: list[int],
     options: PropagationOptions,
@@ -338,7 +340,7 @@ def _predicted(
 
 
 def _labelled(
-    stack: _StackAlong,
+    stack: StackAlong,
     seeds: dict[int, dict[int, Seed]],
     planes: list[int],
     options: PropagationOptions,

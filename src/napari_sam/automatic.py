@@ -20,12 +20,21 @@ from napari_sam._candidates import Candidate, Candidates
 from napari_sam._enlarging import Enlarger
 from napari_sam._mask_runs import encode
 from napari_sam.predictor import Predictor
+from napari_sam.transforms import check_plane
 from napari_sam.types import ImageEmbedding, Prompts, Window
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["AutomaticOptions", "Candidates", "crop_windows", "iter_candidates"]
+__all__ = [
+    "AutomaticOptions",
+    "Candidates",
+    "SearchedPart",
+    "crop_windows",
+    "iter_candidates",
+    "point_grid",
+    "search_plane",
+]
 
 Encode: TypeAlias = Callable[[Window | None], ImageEmbedding]
 """Embedding of a part of a plane; of the whole plane if None."""
@@ -145,6 +154,46 @@ def iter_candidates(
             found = searched.masks(some, options)
             done += len(some)
             yield done / total, Candidates.of(found, options, plane, window, crop)
+
+
+def search_plane(
+    predictor: Predictor,
+    plane: NDArray[Any] | ImageEmbedding,
+    options: AutomaticOptions,
+) -> Candidates:
+    """Decode the grid of points in a plane that may be encoded already.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    plane : ndarray of shape (H, W) or (H, W, 3), or ImageEmbedding
+        An embedding has no grey values, and no parts to encode.
+    options : AutomaticOptions
+
+    Returns
+    -------
+    Candidates
+        Before the choice among them.
+
+    Raises
+    ------
+    ValueError
+        If the plane is none, or parts of an embedding are asked for.
+    """
+    if isinstance(plane, ImageEmbedding):
+        whole = plane
+        if options.crop_n_layers:
+            raise ValueError(
+                "crop_n_layers must be 0 for an embedding, there are no pixels."
+            )
+        values: NDArray[Any] = np.full(plane.plane_size, np.nan)
+        steps = iter_candidates(predictor, lambda _: whole, values, options)
+    else:
+        pixels = check_plane(plane)
+        steps = iter_candidates(
+            predictor, lambda window: predictor.embed(pixels, window), pixels, options
+        )
+    return Candidates.join([found for _, found in steps])
 
 
 def _points_inside(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_sam import sharpening, transforms, windows
 from napari_sam._session_automatic import AutomaticMethods
+from napari_sam._session_similar import SimilarMethods
 from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
@@ -40,7 +41,7 @@ CONTRAST_PARTS, CONTRAST_SIDE = 4, 256
 MAX_SIDE = 4 * MODEL_SIZE
 
 
-class Session(VolumeMethods, AutomaticMethods):
+class Session(VolumeMethods, AutomaticMethods, SimilarMethods):
     """Segment planes of one image; each is read and encoded once, when it is needed.
 
     Parameters

@@ -321,3 +321,72 @@ def plain_tidy(mask, least):
     sizes = [(islands == index).sum() for index in range(1, count + 1)]
     kept = [i + 1 for i, size in enumerate(sizes) if size >= least]
     return np.isin(islands, kept or [int(np.argmax(sizes)) + 1])
+
+
+BALLS = ns.AutomaticOptions(5, area_range=(100, np.inf))
+
+
+def balls(shape=(9, 120, 150)):
+    """Two balls, one of which is dark in a plane, and a speck in one plane."""
+    z, rows, columns = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    volume = np.zeros(shape, np.uint8)
+    volume[(6 * (z - 4)) ** 2 + (rows - 40) ** 2 + (columns - 40) ** 2 <= 24**2] = 200
+    volume[(5 * (z - 4)) ** 2 + (rows - 80) ** 2 + (columns - 110) ** 2 <= 24**2] = 200
+    volume[4, 50:, 75:] = 0
+    volume[2, 95:, :30] = 200
+    return volume
+
+
+def test_volume_links_what_belongs_together():
+    """Two labels, whole through the stack; the speck in a single plane is dropped."""
+    image = balls()
+    session = ns.Session(image, SeeingPredictor())
+    volume = session.generate_masks_volume(options=BALLS)
+    assert volume.shape == image.shape
+    assert volume.dtype == np.uint8
+    assert sorted(np.unique(volume)) == [0, 1, 2]
+    first, second = volume[4, 40, 40], volume[3, 80, 110]
+    assert first != second
+    assert set(np.unique(volume[volume[:, 40, 40] > 0, 40, 40])) == {first}
+    # The gap is closed with the shape between its two ends.
+    expected = (balls((9, 120, 150))[3, 50:, 75:]) > 0
+    assert iou(volume[4, 50:, 75:] == second, expected) > 0.9
+    assert not (volume[2, 95:, :30]).any()
+    steps = list(session.generate_masks_planes(options=BALLS))
+    assert [plane for plane, _ in steps] == list(range(9))
+    np.testing.assert_array_equal(np.stack([step for _, step in steps]), volume)
+
+
+def test_some_planes_of_any_stack():
+    """Planes in order, along any axes, of a stack of more than three."""
+    image = balls()
+    session = ns.Session(image, SeeingPredictor())
+    some = session.generate_masks_volume([5, 4, 3], BALLS)
+    assert some.shape == image.shape
+    assert some[3:6].any(axis=(1, 2)).all()
+    assert not some[[0, 1, 2, 6, 7, 8]].any()
+    turned = ns.Session(image.transpose(2, 0, 1)[None], SeeingPredictor(), (3, 1))
+    found = turned.generate_masks_volume([(0, i) for i in (3, 4, 5)], BALLS)
+    np.testing.assert_array_equal(found, some.transpose(2, 0, 1))
+    search = turned.generate_masks_planes([(0, i) for i in range(9)], BALLS)
+    assert next(search)[0] == (0, 0)
+    search.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "planes", "message"),
+    [
+        ((20, 30), None, "image must be a stack"),
+        ((2, 3, 20, 30), None, "planes must be given"),
+        ((2, 3, 20, 30), [(0, 0), (1, 1)], "planes must differ along one"),
+        ((3, 20, 30), [], "planes must be at least one"),
+        ((3, 20, 30), [7], "plane must be one index"),
+    ],
+)
+def test_planes_that_are_no_stack_are_refused(shape, planes, message):
+    """At once, not at the first step."""
+    session = ns.Session(np.zeros(shape, np.uint8), SeeingPredictor())
+    with pytest.raises(ValueError, match=message):
+        session.generate_masks_planes(planes)
+    with pytest.raises(ValueError, match=message):
+        session.generate_masks_volume(planes)

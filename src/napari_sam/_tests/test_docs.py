@@ -11,9 +11,14 @@ from napari_sam.io import read_labels
 PAGES = Path(__file__).parents[3] / "docs"
 
 
-def run_blocks(name: str) -> dict[str, Any]:
-    """Run the Python blocks of a page, top to bottom; returns what they define."""
+def run_blocks(name: str, **changed: str) -> dict[str, Any]:
+    """Run the Python blocks of a page, top to bottom; returns what they define.
+
+    Arguments of these names get these values in place of the numbers they have.
+    """
     page = (PAGES / name).read_text(encoding="utf-8")
+    for argument, value in changed.items():
+        page = re.sub(rf"{argument}=\d+", f"{argument}={value}", page)
     blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     assert blocks
     names: dict[str, Any] = {"__name__": "page"}
@@ -56,3 +61,13 @@ def test_scripting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not names["result"].data.any()  # taken back again
     written = read_labels(tmp_path / "nuclei_labels.tif")
     assert (written.data == names["labels"]).all()
+
+
+def test_automatic() -> None:
+    """As it stands but for the number of points, which would take a minute."""
+    names = run_blocks("automatic.md", points_per_side="3")
+    assert names["alike"].label_image().max() > 15
+    assert not (names["some"].astype(bool) & names["rest"].astype(bool)).any()
+    assert names["volume"].shape == names["nuclei"].data.shape
+    assert names["proposals"].boxes.shape[1] == 4
+    assert names["edges"].max() == 1
