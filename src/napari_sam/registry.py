@@ -191,14 +191,15 @@ def is_available(spec: ModelSpec) -> bool:
     return checkpoint_path(spec).is_file()
 
 
-def download(spec: ModelSpec, progressbar: bool = False) -> Path:
+def download(spec: ModelSpec, progressbar: Any = False) -> Path:
     """Fetch a model's checkpoint unless it is there, and check it.
 
     Parameters
     ----------
     spec : ModelSpec
-    progressbar : bool
-        Show progress on the standard error stream (needs tqdm).
+    progressbar : bool, or what pooch takes as a progress bar
+        Show progress on the standard error stream (needs tqdm), or tell it to an
+        object; what that raises ends the download.
 
     Returns
     -------

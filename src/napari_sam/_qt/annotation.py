@@ -11,10 +11,14 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._layers import BACKGROUND, FOREGROUND, check_label
+from napari_sam._layers_channels import channel_choices
+from napari_sam._layers_view import image_shape
 from napari_sam._qt import keys, workspace
+from napari_sam._qt.activity import Activity
 from napari_sam._qt.controller import Annotator
 from napari_sam._qt.controls import Controls, fill, show_keys
 from napari_sam._qt.engine import Engine
+from napari_sam._qt.pictures import ready_along
 from napari_sam._qt.preferences import on_keys_changed, read_preferences
 from napari_sam._qt.scene import SIZES
 from napari_sam._qt.session_controls import SessionControls
@@ -70,6 +74,7 @@ class SegmentAnythingWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(area)
+        self.activity = Activity()
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
@@ -129,7 +134,7 @@ class SegmentAnythingWidget(QWidget):
         controls.target.activated.connect(
             lambda: own.set_target(controls.target.currentData())
         )
-        for name in ("model", "contrast", "overlap"):
+        for name in ("model", "channel", "contrast", "overlap"):
             box = getattr(controls, name)
             box.activated.connect(
                 lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
@@ -151,7 +156,7 @@ class SegmentAnythingWidget(QWidget):
         controls.next_after_accept.toggled.connect(
             lambda on: own.choose(next_after_accept=on)
         )
-        controls.cancel.clicked.connect(own.cancel)
+        controls.cancel.clicked.connect(self._cancel)
 
     def _refresh(self) -> None:
         """Show in the controls what is known now."""
@@ -188,6 +193,24 @@ class SegmentAnythingWidget(QWidget):
             and (scene.source, scene.view.plane) in own.ready
         )
         controls.cache.setText(cache_text(scene, is_ready, work.cache))
+        controls.bars.show_report(work.cache)
+        self._refresh_pictures()
+
+    def _refresh_pictures(self) -> None:
+        """Show what SAM sees of the displayed plane, and which planes are encoded."""
+        own, scene, picture = self.annotator, self.annotator.scene, None
+        seen, view = own.work.picture, scene.view
+        if seen is not None and view is not None:
+            is_here = (seen.source, seen.plane) == (scene.source, view.plane)
+            picture = seen.pixels if is_here else None
+        self.controls.picture.show_pixels(picture)
+        if own.image is None or view is None or not view.index:
+            self.controls.planes.show_planes(0, 0, ())
+            return
+        count = image_shape(own.image)[view.sliced_axes[-1]]
+        ready = [plane for source, plane in own.ready if source == scene.source]
+        along = ready_along(ready, view.index, count)
+        self.controls.planes.show_planes(count, view.index[-1], along)
 
     def _refresh_choosers(self) -> None:
         own, controls = self.annotator, self.controls
@@ -198,7 +221,14 @@ class SegmentAnythingWidget(QWidget):
             for layer in workspace.targets_of(self.viewer, own.image, own.scene.view)
         ]
         fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        channels = [("this image", "")]
+        if own.image is not None:
+            every = workspace.images_of(self.viewer)
+            channels = channel_choices(own.image, every, own.scene.view)
+        chosen = next((v for _, v in channels if v == own.choices.channel), "")
+        fill(controls.channel, channels, chosen)
         for box, value in (
+            (controls.channel, chosen),
             (controls.model, own.choices.model),
             (controls.contrast, own.choices.contrast),
             (controls.overlap, own.choices.overlap),
@@ -220,12 +250,29 @@ class SegmentAnythingWidget(QWidget):
             self._patience.start()
             return
         self._patience.stop()
+        self.activity.hide()
         self.controls.progress.setVisible(False)
         self.controls.cancel.setVisible(False)
 
     def _show_progress(self) -> None:
-        self.controls.progress.setVisible(True)
+        """Show what takes long, here and in napari; look again after a while."""
+        own, bar = self.annotator, self.controls.progress
+        done, total = own.engine.transfer.done, own.engine.transfer.total
+        bar.setRange(0, 1000 if total else 0)
+        if total:
+            bar.setValue(round(1000 * done / total))
+        bar.setVisible(True)
         self.controls.cancel.setVisible(True)
+        self._patience.start()
+        self.activity.show(own.work.doing or "Waiting", done >> 20, total >> 20)
+        if self.activity.is_cancelled:
+            self._cancel()
+        if not own.runner.is_busy:  # napari handled events meanwhile: it has ended
+            self._on_busy(False)
+
+    def _cancel(self) -> None:
+        self.annotator.engine.transfer.cancel()
+        self.annotator.cancel()
 
     def event(self, event: QEvent | None) -> bool:
         """Close with the dock: napari takes the widget out of it, and forgets it."""
@@ -246,5 +293,8 @@ class SegmentAnythingWidget(QWidget):
             return
         self._is_closed = True
         self._stop_keys()
+        self._patience.stop()
+        self.activity.hide()
+        self.annotator.engine.transfer.cancel()
         keys.unbind(self.viewer, self._keys)
         self.annotator.close()

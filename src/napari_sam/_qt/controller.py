@@ -25,7 +25,14 @@ from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.adoption import Adopter
 from napari_sam._qt.autosave import Autosave
-from napari_sam._qt.engine import Answer, Encoded, Engine, Request, Source
+from napari_sam._qt.engine import (
+    Answer,
+    Encoded,
+    Engine,
+    Picture,
+    Request,
+    Source,
+)
 from napari_sam._qt.history import Undo
 from napari_sam._qt.label_actions import LabelActions
 from napari_sam._qt.numbering import Numbering
@@ -324,8 +331,10 @@ class Annotator(QObject):
     def _receiver(self, done: Callable[[Any], None]) -> Receiver:
         return Receiver(done, self._on_failure, self._on_step)
 
-    def _on_step(self, step: str | Encoded) -> None:
-        if isinstance(step, Encoded):
+    def _on_step(self, step: str | Encoded | Picture) -> None:
+        if isinstance(step, Picture):
+            self.work = replace(self.work, picture=step)
+        elif isinstance(step, Encoded):
             self.ready.add((step.source, step.plane))
             self.work = replace(self.work, cache=step.cache)
         else:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam._qt.keys import ACTIONS
+from napari_sam._qt.pictures import CacheBars, PlaneStrip, SeenPicture
 
 # Values that napari's Labels layers can count to and QSpinBox can show.
 LARGEST_OBJECT = 2**31 - 1
@@ -86,7 +87,7 @@ def fill(
     now = [(box.itemText(i), box.itemData(i)) for i in range(box.count())]
     box.blockSignals(True)
     if len(now) != len(entries) or any(
-        shown != name or value is not wanted
+        shown != name or value != wanted
         for (shown, value), (name, wanted) in zip(now, entries, strict=True)
     ):
         box.clear()
@@ -186,7 +187,9 @@ class Controls(QWidget):
             self._form(
                 ("Image", self.image),
                 ("Model", self.model),
+                ("Channels", self.channel),
                 ("Contrast", self.contrast),
+                ("SAM sees", self.picture),
             )
         )
         layout.addWidget(self.about_model)
@@ -205,6 +208,8 @@ class Controls(QWidget):
         layout.addWidget(self.status)
         layout.addLayout(row(self.progress, self.cancel))
         layout.addWidget(self.cache)
+        layout.addWidget(self.planes)
+        layout.addWidget(self.bars)
         layout.addStretch(1)
 
     def add_section(self, section: QWidget) -> None:
@@ -225,12 +230,17 @@ class Controls(QWidget):
     def _make_choosers(self) -> None:
         self.image = choice("The image to segment")
         self.model = choice("The model; microscopy and medical ones are on offer, too")
+        self.channel = choice(
+            "Which colours SAM sees: one of a colour image, or two images of the same "
+            "size together, as red and green"
+        )
         self.contrast = choice(
             "What SAM sees black and white: the layer's contrast limits, or the 0.5th "
             "to the 99.5th percentile of the image"
         )
         self.contrast.addItem("as displayed", "layer")
         self.contrast.addItem("percentiles", "percentiles")
+        self.picture = SeenPicture()
         self.about_model = text("What the model was trained on, its size and licence")
         self.start = button("Start", "Make layers for points and boxes on the image")
 
@@ -308,6 +318,8 @@ class Controls(QWidget):
             widget.setSizePolicy(policy)
             widget.setVisible(False)
         self.cache = text(
-            "Whether the displayed plane is encoded, so that masks come at once; how "
-            "many planes are kept in memory, and how much of it they may take"
+            "Whether the displayed plane is encoded, so that masks come at once, and "
+            "how many planes are kept in memory"
         )
+        self.planes = PlaneStrip()
+        self.bars = CacheBars()

@@ -9,15 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
+from napari_sam._layers_channels import OneColour, TogetherAsColour
 from napari_sam._layers_prompts import ObjectPrompts
+from napari_sam._qt.transfer import Transfer
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
-from napari_sam.registry import cache_directory, get_spec, is_available, load_model
+from napari_sam.registry import (
+    cache_directory,
+    download,
+    get_spec,
+    is_available,
+    load_model,
+)
 from napari_sam.session import Session
 from napari_sam.session_file import SavedModel
 from napari_sam.types import Plane, Precision, Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Longest side of the picture of what SAM sees.
+PICTURE_SIDE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +62,13 @@ class Source:
         if not isinstance(other, Source):
             return NotImplemented
         # The same array, not an equal one: comparing volumes takes too long.
-        return self.image is other.image and self._choices == other._choices
+        same = self.image is other.image
+        if isinstance(self.image, OneColour | TogetherAsColour):
+            same = bool(self.image == other.image)
+        return same and self._choices == other._choices
 
     def __hash__(self) -> int:
-        return hash((id(self.image), self._choices))
+        return hash(self._choices)
 
     @property
     def _choices(self) -> tuple[Any, ...]:
@@ -78,6 +97,20 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """How much of a budget is used.
+
+    Parameters
+    ----------
+    used, budget : int
+        Bytes.
+    """
+
+    used: int = 0
+    budget: int = 0
+
+
+@dataclass(frozen=True)
 class CacheReport:
     """What the cache holds.
 
@@ -87,11 +120,31 @@ class CacheReport:
         Embeddings in memory.
     used, budget : int
         Bytes in memory.
+    device, disk : Usage
+        Of the other tiers.
     """
 
     planes: int
     used: int
     budget: int
+    device: Usage = Usage()
+    disk: Usage = Usage()
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A plane as SAM sees it, small.
+
+    Parameters
+    ----------
+    source : Source
+    plane : int or tuple of int
+    pixels : ndarray of shape (h, w) or (h, w, 3), uint8
+    """
+
+    source: Source
+    plane: Plane
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -154,6 +207,7 @@ class Engine:
         self._load = load or ours
         # On disk, embeddings are there again tomorrow, and in another viewer.
         self.cache = cache or EmbeddingCache(cache_directory() / "embeddings")
+        self.transfer = Transfer()
         self._predictors: dict[str, Predictor] = {}
         self._session: tuple[Source, Session] | None = None
 
@@ -172,9 +226,10 @@ class Engine:
         if model in self._predictors:
             return
         if not is_available(get_spec(model)):
+            self.transfer.begin()
             yield f"Downloading {model}, once"
-        else:
-            yield f"Loading {model}"
+            download(get_spec(model), self.transfer)
+        yield f"Loading {model}"
         predictor = self._load(model)
         # One at a time: a large model takes gigabytes.
         self._predictors = {model: predictor}
@@ -208,7 +263,7 @@ class Engine:
 
     def prefetch(
         self, source: Source, planes: Sequence[Plane]
-    ) -> Generator[str | Encoded, None, None]:
+    ) -> Generator[str | Encoded | Picture, None, None]:
         """Encode planes that will be looked at soon, one a step.
 
         Parameters
@@ -219,11 +274,15 @@ class Engine:
 
         Yields
         ------
-        str or Encoded
-            What is being done, or a plane that is ready now.
+        str, Picture or Encoded
+            What is being done; the first plane as SAM sees it; a plane that is ready.
         """
         yield from self.prepare(source.model)
-        for plane in self.open(source).embed_planes(planes):
+        session = self.open(source)
+        seen = session.pixels(planes[0])
+        step = max(1, max(seen.shape[:2]) // PICTURE_SIDE)
+        yield Picture(source, planes[0], seen[::step, ::step].copy())
+        for plane in session.embed_planes(planes):
             yield Encoded(source, plane, self.report())
 
     def forget(self) -> None:
@@ -231,9 +290,15 @@ class Engine:
         self._session = None
 
     def report(self) -> CacheReport:
-        """Return what the cache holds in memory."""
-        host = self.cache.host
-        return CacheReport(len(host), host.nbytes, host.budget)
+        """Return what the cache holds."""
+        device, host, disk = self.cache.device, self.cache.host, self.cache.disk
+        return CacheReport(
+            len(host),
+            host.nbytes,
+            host.budget,
+            Usage(device.nbytes, device.budget),
+            Usage() if disk is None else Usage(disk.nbytes, disk.budget),
+        )
 
     def open(self, source: Source) -> Session:
         """Session of a source, whose model is prepared; the last one is kept.

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
 from napari_sam._layers_view import image_shape
 from napari_sam._qt.engine import Engine, Source, neighbours
+from napari_sam._qt.runner import Receiver
 from napari_sam.types import Plane
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from napari_sam._qt.runner import Receiver, Runner
+    from napari_sam._qt.runner import Runner
     from napari_sam._qt.state import Scene
 
 # A viewer that is being scrolled does not want every plane encoded.
@@ -88,6 +90,12 @@ class Prefetcher(QObject):
     def _begin(self) -> None:
         if self._next is None or self._runner.is_busy:
             return
-        self._last = self._next
-        work = partial(self._engine.prefetch, *self._next)
-        self._runner.submit_idle(work, self._receiver)
+        plan, receiver = self._next, self._receiver
+        work = partial(self._engine.prefetch, *plan)
+
+        def end(report: Callable[[Any], None], value: Any) -> None:
+            self._last = plan  # what a click stops is begun again after it
+            report(value)
+
+        done, failed = partial(end, receiver.done), partial(end, receiver.failed)
+        self._runner.submit_idle(work, Receiver(done, failed, receiver.stepped))

@@ -12,8 +12,10 @@ from napari_sam._layers import (
     session_arguments,
     view_plane,
 )
+from napari_sam._layers_channels import TogetherAsColour, with_channels
 from napari_sam._qt.engine import Source
 from napari_sam._qt.state import Choices, Scene
+from napari_sam._qt.workspace import images_of
 from napari_sam.registry import get_spec, is_available
 from napari_sam.types import EncoderType
 
@@ -62,9 +64,13 @@ def read_scene(
     try:
         view = view_plane(viewer.dims, image)
         seen = session_arguments(image, choices.contrast)
-        source = Source(
-            seen.image, view.plane_axes, seen.rgb, seen.contrast_limits, choices.model
-        )
+        data, rgb, limits = seen.image, seen.rgb, seen.contrast_limits
+        if choices.channel:
+            others = images_of(viewer)
+            data = with_channels(image, others, view, choices.channel)
+        if data is not seen.image:
+            rgb, limits = isinstance(data, TogetherAsColour), None
+        source = Source(data, view.plane_axes, rgb, limits, choices.model)
         prompts = prompts_from_layers(image, view, layers)
     except ValueError as error:
         problem = str(error)

@@ -11,10 +11,15 @@ import numpy as np
 from napari_sam._layers_features import FOREGROUND
 from napari_sam._layers_prompts import ObjectPrompts
 from napari_sam._layers_view import ViewPlane
-from napari_sam._qt.engine import Answer, CacheReport, Request, Source, plane_text
+from napari_sam._qt.engine import (
+    Answer,
+    CacheReport,
+    Picture,
+    Request,
+    Source,
+    plane_text,
+)
 from napari_sam.types import Plane, Prompts
-
-MIB = 1 << 20
 
 LabelKey: TypeAlias = tuple[int, Plane, tuple[int, int]]
 """Number of an object, plane, and axes of the plane."""
@@ -37,6 +42,8 @@ class Choices:
         See `CommitOptions`.
     next_after_accept : bool
         Whether accepting goes on with the next free number.
+    channel : str
+        A value of `channel_choices`; "" is the image as it is.
     """
 
     model: str = "mobile_sam"
@@ -45,6 +52,7 @@ class Choices:
     label: str = FOREGROUND
     overlap: Literal["protect", "overwrite"] = "protect"
     next_after_accept: bool = False
+    channel: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,8 @@ class Work:
     error : str
         Why the last request came to nothing.
     cache : CacheReport, optional
+    picture : Picture, optional
+        The last plane that was looked at, as SAM sees it.
     """
 
     submitted: Request | None = None
@@ -112,6 +122,7 @@ class Work:
     doing: str = ""
     error: str = ""
     cache: CacheReport | None = None
+    picture: Picture | None = None
 
 
 def merge_prompts(drawn: ObjectPrompts | None, label: ObjectPrompts) -> ObjectPrompts:
@@ -294,7 +305,7 @@ def _sentence(text: str) -> str:
 
 
 def cache_text(scene: Scene, is_ready: bool, report: CacheReport | None) -> str:
-    """Say whether the displayed plane is encoded, and how full the cache is.
+    """Say whether the displayed plane is encoded, and how many are in memory.
 
     Parameters
     ----------
@@ -314,7 +325,4 @@ def cache_text(scene: Scene, is_ready: bool, report: CacheReport | None) -> str:
     text = f"{plane[:1].upper()}{plane[1:]}: {state}"
     if report is None:
         return text
-    return (
-        f"{text} · {report.planes} in memory, "
-        f"{report.used // MIB} of {report.budget // MIB} MiB"
-    )
+    return f"{text} · {report.planes} in memory"

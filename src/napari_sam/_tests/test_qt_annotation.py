@@ -424,6 +424,7 @@ def test_a_model_that_is_not_there_is_downloaded_by_a_button(started, monkeypatc
     assert started.preview is None
     there = partial(bool, True)
     monkeypatch.setattr("napari_sam._qt.scene.is_available", lambda spec: there())
+    monkeypatch.setattr("napari_sam._qt.engine.is_available", lambda spec: there())
     started.press("start")
     started.settle()
     assert started.preview is not None

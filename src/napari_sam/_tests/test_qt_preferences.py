@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
@@ -105,6 +108,75 @@ def test_commands_open_the_widget_and_act(make_napari_viewer, counting):  # noqa
     run(f"{PLUGIN}.next_object").result()
     widgets = list(viewer.window.dock_widgets.values())
     assert [widget.controls.object_id.value() for widget in widgets] == [3]
+
+
+def test_long_work_is_in_napari_as_well(user, counting):  # noqa: F811
+    """Cancel there is the widget's Cancel; what SAM sees and the bars are shown."""
+    viewer, own = user.viewer, user.annotator
+    viewer.add_image(image(3, 48, 64), name="stack")
+    viewer.dims.set_current_step(0, 0)
+    user.settle()
+    user.start()
+    user.wait(lambda: len(own.ready) == 3)
+    assert user.controls.picture.pixmap().height() > 0
+    np.testing.assert_array_equal(own.work.picture.pixels, own.image.data[0])
+    assert user.controls.planes._ready == {0, 1, 2}
+    assert "of 2.0 GiB" in user.controls.bars.bars["memory"].format()
+    predict, release = counting.predict, threading.Event()
+
+    def slow(*arguments):
+        assert release.wait(10)
+        return predict(*arguments)
+
+    counting.predict = slow
+    user.points.add([0, 20, 24])
+    user.wait(lambda: user.widget.activity._entry is not None)
+    entry = user.widget.activity._entry
+    user.wait(lambda: entry.desc.startswith("Looking at plane 0"))
+    assert entry in type(entry)._all_instances
+    entry.cancel()
+    user.wait(lambda: user.status == "Cancelled.")
+    release.set()
+    user.wait(lambda: not own.runner.is_busy)
+    assert user.preview is None
+    user.wait(lambda: entry not in type(entry)._all_instances)
+    # Before another plane is looked at, the picture would be wrong.
+    own.choose(contrast="percentiles")
+    assert user.controls.picture.text()
+
+
+def test_a_download_shows_how_far_it_is_and_can_be_cancelled(user, monkeypatch):  # noqa: F811
+    """Part by part, as pooch reports it; the next one begins anew."""
+    begun, parts = threading.Event(), threading.Semaphore(0)
+
+    def fetch(spec, transfer):
+        transfer.total = 100 << 20
+        for _ in range(100):
+            begun.set()
+            assert parts.acquire(timeout=10)
+            transfer.update(1 << 20)
+
+    there = partial(bool, False)
+    monkeypatch.setattr("napari_sam._qt.engine.is_available", lambda spec: there())
+    monkeypatch.setattr("napari_sam._qt.scene.is_available", lambda spec: there())
+    monkeypatch.setattr("napari_sam._qt.engine.download", fetch)
+    user.viewer.add_image(image(48, 64), name="cells")
+    user.settle()
+    assert user.controls.start.text() == "Download"
+    user.press("start")
+    assert begun.wait(10)
+    parts.release(25)
+    bar = user.controls.progress
+    user.wait(lambda: bar.value() == 250)
+    assert "Downloading mobile_sam" in bar.format()
+    user.press("cancel")
+    parts.release()
+    user.wait(lambda: not user.annotator.runner.is_busy)
+    assert user.status.startswith("mobile_sam is not on this computer")
+    parts.release(100)
+    user.press("start")
+    user.settle()
+    assert "mobile_sam" in user.annotator.engine._predictors
 
 
 def test_two_viewers_share_a_cache(user, make_napari_viewer, qtbot, counting):  # noqa: F811

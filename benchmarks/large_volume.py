@@ -1,0 +1,120 @@
+"""A volume of a gigabyte in the widget: how long to the first mask, how much memory.
+
+    xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/large_volume.py
+
+Writes a zarr of 1,000 x 1,024 x 1,024 uint8 into a temporary folder (or `--folder`,
+which is used again), opens it lazily, clicks once, then goes through `--planes` planes
+with a cache in memory of `--budget` MiB. Resident memory should grow by the budget and
+what napari keeps of the displayed planes, not by the volume.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from latency import run_for, run_until
+from napari import Viewer
+
+from napari_sam._qt.annotation import SegmentAnythingWidget
+from napari_sam._qt.engine import Engine
+from napari_sam.embedding_cache import EmbeddingCache
+
+SHAPE = (1000, 1024, 1024)
+MIB = 1 << 20
+
+
+def make_volume(path: Path) -> Any:
+    """Write noise with discs that move from plane to plane, unless it is there."""
+    if path.exists():
+        return zarr.open_array(path, mode="r")
+    volume = zarr.create_array(path, shape=SHAPE, chunks=(1, *SHAPE[1:]), dtype="uint8")
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 60, SHAPE[1:], dtype=np.uint8)
+    rows, columns = np.indices(SHAPE[1:])
+    for index in range(SHAPE[0]):
+        away = np.hypot(rows - 300 - index % 200, columns - 500)
+        volume[index] = np.roll(noise, index, axis=1) + 120 * (away < 90)
+    return volume
+
+
+def resident() -> int:
+    """MiB of memory that this process holds (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def measure(volume: Any, planes: int, budget: int) -> dict[str, Any]:
+    """Open, click, and go through planes."""
+    viewer = Viewer(show=True)
+    start = time.perf_counter()
+    viewer.add_image(volume, name="volume", contrast_limits=(0, 255))
+    run_for(0.5)
+    opened = time.perf_counter() - start
+    engine = Engine(cache=EmbeddingCache(host_bytes=budget * MIB))
+    widget = SegmentAnythingWidget(viewer, engine)
+    viewer.window.add_dock_widget(widget, name="Segment Anything")
+    own = widget.annotator
+    viewer.dims.set_current_step(0, 0)
+    own.start()
+    points = viewer.layers["points: volume"]
+
+    def click(plane: int) -> float:
+        """Processor seconds of all threads until the mask is there."""
+        before, cpu = own.work.answer, time.process_time()
+        points.data = [[plane, 300 + plane % 200, 500]]
+        run_until(lambda: own.work.answer is not before and not own.runner.is_busy)
+        return time.process_time() - cpu
+
+    first = click(0)
+    memory = [resident()]
+    again: list[float] = []
+    for plane in range(1, planes + 1):
+        viewer.dims.set_current_step(0, plane)
+        again.append(click(plane))
+        memory.append(resident())
+    predictor = next(iter(engine._predictors.values()))
+    cpu = time.process_time()
+    predictor.embed(np.asarray(volume[999]))
+    encoding = time.process_time() - cpu
+    result = {
+        "opened_s": round(opened, 2),
+        "first_mask_cpu_s": round(first, 2),
+        "mask_of_a_new_plane_median_cpu_s": round(float(np.median(again)), 2),
+        "one_encoding_cpu_s": round(encoding, 2),
+        "budget_mib": budget,
+        "embeddings_mib": engine.cache.host.nbytes // MIB,
+        "resident_mib_after_first_mask": memory[0],
+        "resident_mib_after_planes": memory[-1],
+        "planes": planes,
+        "volume_mib": int(np.prod(SHAPE)) // MIB,
+    }
+    widget.close_annotator()
+    viewer.close()
+    return result
+
+
+def main() -> None:
+    """Measure, and print the result as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--planes", type=int, default=20)
+    parser.add_argument("--budget", type=int, default=20, help="MiB")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = (options.folder or Path(folder)) / "volume.zarr"
+        result = measure(make_volume(path), options.planes, options.budget)
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

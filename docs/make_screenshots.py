@@ -1,0 +1,183 @@
+"""Take the pictures of the tutorial: the real widget, used on the sample data.
+
+    xvfb-run -a -s "-screen 0 1400x900x24" python docs/make_screenshots.py
+
+They are written into docs/images. `--all` takes every state of the widget, light and
+dark, also those that the documentation does not show, into another folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari import Viewer
+from PIL import Image
+from qtpy.QtWidgets import QApplication
+
+from napari_sam._qt.annotation import SegmentAnythingWidget
+from napari_sam._qt.engine import Engine
+from napari_sam.embedding_cache import EmbeddingCache
+
+WAIT_SECONDS = 120
+WIDTH, HEIGHT = 1200, 800
+
+
+def run_until(condition: Callable[[], bool]) -> None:
+    """Turn the event loop until something is so."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError("the widget did not come to an end")
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def run_for(seconds: float) -> None:
+    """Turn the event loop for some time."""
+    end = time.monotonic() + seconds
+    run_until(lambda: time.monotonic() > end)
+
+
+class Photographer:
+    """A viewer with the widget, and where pictures of it go.
+
+    Parameters
+    ----------
+    folder : Path
+    cache : str
+        Directory of embeddings.
+    theme : {"dark", "light"}
+    """
+
+    def __init__(self, folder: Path, cache: str, theme: str = "dark") -> None:
+        self.folder = folder
+        self.viewer = Viewer(show=True)
+        self.viewer.theme = theme
+        self.viewer.window.resize(WIDTH, HEIGHT)
+        self.widget = SegmentAnythingWidget(
+            self.viewer, Engine(cache=EmbeddingCache(cache))
+        )
+        self.dock = self.viewer.window.add_dock_widget(
+            self.widget, name="Segment Anything"
+        )
+        self.own = self.widget.annotator
+        run_for(0.5)
+
+    def take(self, name: str, of: str = "window") -> None:
+        """Write a picture of the window, or of the widget alone."""
+        run_for(0.4)
+        seen = self.viewer.window._qt_window if of == "window" else self.widget
+        path = self.folder / f"{name}.png"
+        seen.grab().save(str(path))
+        # A palette of 256 colours is enough, and a third of the size.
+        Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+
+    def narrow(self, width: int = 300) -> None:
+        """Make the dock as narrow as on a small screen."""
+        window = self.viewer.window._qt_window
+        from qtpy.QtCore import Qt
+
+        window.resizeDocks([self.dock], [width], Qt.Orientation.Horizontal)
+        run_for(0.2)
+
+    def settle(self) -> None:
+        """Wait for the mask of the prompts of now."""
+        run_for(0.2)
+        run_until(lambda: not self.own.runner.is_busy)
+        run_for(0.2)
+
+    @property
+    def points(self) -> Any:
+        """Layer of the points that are prompts."""
+        return next(x for x in self.viewer.layers if x.name.startswith("points: "))
+
+    @property
+    def shapes(self) -> Any:
+        """Layer of the shapes that are prompts."""
+        return next(x for x in self.viewer.layers if x.name.startswith("boxes: "))
+
+    def close(self) -> None:
+        """Close the viewer."""
+        self.widget.close_annotator()
+        self.viewer.close()
+
+
+def tutorial(folder: Path, cache: str) -> None:
+    """Pictures of docs/annotate.md, in its order."""
+    own = Photographer(folder, cache)
+    own.viewer.open_sample("napari-sam-stacks", "coins")
+    own.settle()
+    own.take("annotate-open")
+    own.own.start()
+    own.points.add([55, 45])
+    own.settle()
+    run_until(lambda: own.own.work.picture is not None)
+    own.take("annotate-first-mask")
+    own.own.accept()
+    own.settle()
+    own.shapes.add([[40, 90], [40, 140], [105, 140], [105, 90]])
+    own.settle()
+    own.take("annotate-box")
+    own.close()
+
+
+def states(folder: Path, cache: str, theme: str) -> None:
+    """Every state of the widget, to look at."""
+    from skimage.data import cell
+
+    own = Photographer(folder, cache, theme)
+    own.take(f"{theme}-1-empty", "widget")
+    own.viewer.add_image(cell(), name="cell")
+    own.settle()
+    own.take(f"{theme}-2-image", "widget")
+    own.own.start()
+    own.take(f"{theme}-3-started", "widget")
+    own.points.add([330, 250])
+    run_for(0.3)
+    own.take(f"{theme}-4-loading", "widget")
+    own.settle()
+    run_for(1.5)
+    own.take(f"{theme}-5-masks")
+    own.narrow()
+    own.take(f"{theme}-6-narrow", "widget")
+    own.own.accept()
+    own.settle()
+    own.take(f"{theme}-7-accepted")
+    own.own.choose(model="sam_vit_b")
+    own.take(f"{theme}-8-download", "widget")
+    own.own.choose(model="mobile_sam")
+    own.own.set_target(own.viewer.add_labels(np.zeros(cell().shape, np.uint8)))
+    own.own.choose(object_id=300)
+    own.points.add([330, 250])
+    own.settle()
+    own.own.accept()
+    own.take(f"{theme}-9-error")
+    own.viewer.dims.ndisplay = 3
+    own.take(f"{theme}-10-problem", "widget")
+    own.close()
+
+
+def main() -> None:
+    """Take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as cache:
+        if options.all is None:
+            folder = Path(__file__).parent / "images"
+            folder.mkdir(exist_ok=True)
+            tutorial(folder, cache)
+            return
+        options.all.mkdir(parents=True, exist_ok=True)
+        for theme in ("dark", "light"):
+            states(options.all, cache, theme)
+
+
+if __name__ == "__main__":
+    main()
