@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_sam import sharpening, transforms, windows
 from napari_sam._session_automatic import AutomaticMethods
 from napari_sam._session_similar import SimilarMethods
+from napari_sam._session_tiles import TileMethods
 from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
@@ -41,7 +42,7 @@ CONTRAST_PARTS, CONTRAST_SIDE = 4, 256
 MAX_SIDE = 4 * MODEL_SIZE
 
 
-class Session(VolumeMethods, AutomaticMethods, SimilarMethods):
+class Session(VolumeMethods, AutomaticMethods, SimilarMethods, TileMethods):
     """Segment planes of one image; each is read and encoded once, when it is needed.
 
     Parameters
@@ -255,6 +256,19 @@ class Session(VolumeMethods, AutomaticMethods, SimilarMethods):
         step = max(1, max(shape) // MAX_SIDE) if self.is_large else 1
         raw = transforms.check_plane(self.read_plane(plane, window, step))
         return transforms.stretch(raw, limits)
+
+    def part(self, plane: Plane | None, window: Window) -> Session:
+        """Session of a window of a plane as a 2D image, with this one's cache."""
+        part = Session(
+            self.read_plane(plane, window),
+            self.predictor,
+            rgb=self.axes.is_rgb,
+            cache=self.cache,
+            sharp=self.sharp,
+        )
+        # Those of the whole image, which may be none, or equal.
+        part._limits, part._limits_known = self.contrast_limits, True
+        return part
 
     def _prepare(self, plane: Plane | None, window: Window | None) -> ModelInput:
         if window == windows.whole(self.plane_size):
