@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sam import propagation
+from napari_sam import _window_stacks, propagation
 from napari_sam.predictor import Predictor
 from napari_sam.propagation import PropagationOptions, Seed
-from napari_sam.types import ImageEmbedding, Plane, Prediction
+from napari_sam.sharpening import SharpOptions
+from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts, Window
 
 DEFAULT_OPTIONS = PropagationOptions()
 
@@ -30,6 +31,7 @@ class _Image(Protocol):
     """What a session offers, as far as volumes need it."""
 
     predictor: Predictor
+    sharp: SharpOptions
 
     @property
     def axes(self) -> Axes: ...
@@ -38,8 +40,13 @@ class _Image(Protocol):
     @property
     def stack_shape(self) -> tuple[int, ...]: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
-    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]: ...
-    def embed(self, plane: Plane | None = None) -> ImageEmbedding: ...
+    def pixels(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> NDArray[np.uint8]: ...
+    def embed(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> ImageEmbedding: ...
+    def segment(self, prompts: Prompts, plane: Plane | None = None) -> Prediction: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +74,34 @@ class StackAlong:
         index[self.along] = position
         return index[0] if len(index) == 1 else tuple(index)
 
-    def pixels(self, plane: int) -> NDArray[np.uint8]:
-        return self.image.pixels(self.plane(plane))
+    def pixels(self, plane: int, window: Window | None = None) -> NDArray[np.uint8]:
+        return self.image.pixels(self.plane(plane), window)
 
-    def embed(self, plane: int) -> ImageEmbedding:
-        return self.image.embed(self.plane(plane))
+    def embed(self, plane: int, window: Window | None = None) -> ImageEmbedding:
+        return self.image.embed(self.plane(plane), window)
+
+    def segment(self, prompts: Prompts, plane: int) -> Prediction:
+        return self.image.segment(prompts, self.plane(plane))
+
+    def follow(
+        self,
+        seeds: dict[int, dict[int, Seed]],
+        planes: list[int],
+        options: PropagationOptions,
+    ) -> Iterator[tuple[int, dict[int, Prediction]]]:
+        """Follow objects, small ones in windows if the image's `sharp` says so."""
+        sharp = self.image.sharp
+        return _window_stacks.propagate(self, seeds, planes, options, sharp)
+
+    def follow_labels(
+        self,
+        seeds: dict[int, dict[int, Seed]],
+        planes: list[int],
+        options: PropagationOptions,
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """`follow`, each plane as one label image."""
+        sharp = self.image.sharp
+        return _window_stacks.propagate_labels(self, seeds, planes, options, sharp)
 
     def positions(self, planes: Iterable[Plane] | None) -> list[int]:
         """Positions along the axis; all if none are given."""
@@ -203,7 +233,7 @@ class VolumeMethods:
         stack, found = _stack(self, {1: seeds}, along)
         volume = stack.empty(np.bool_)
         every = stack.positions(None)
-        for plane, objects in propagation.propagate(stack, found, every, options):
+        for plane, objects in stack.follow(found, every, options):
             for prediction in objects.values():
                 stack.put(volume, plane, prediction.best)
         return volume
@@ -299,7 +329,7 @@ class VolumeMethods:
         stack, found = _stack(self, seeds, along)
         volume = stack.empty(np.min_scalar_type(max(found)))
         every = stack.positions(None)
-        for plane, labels in propagation.propagate_labels(stack, found, every, options):
+        for plane, labels in stack.follow_labels(found, every, options):
             stack.put(volume, plane, labels)
         return volume
 
@@ -318,7 +348,7 @@ def _single(
     options: PropagationOptions,
 ) -> Generator[Prediction, None, None]:
     (key,) = seeds
-    for plane, objects in propagation.propagate(stack, seeds, planes, options):
+    for plane, objects in stack.follow(seeds, planes, options):
         prediction = objects.get(key) or _absent(stack.plane_size)
         yield replace(prediction, plane=stack.plane(plane))
 
@@ -334,7 +364,7 @@ def _predicted(
     planes: list[int],
     options: PropagationOptions,
 ) -> Generator[tuple[Plane, dict[int, Prediction]], None, None]:
-    for position, objects in propagation.propagate(stack, seeds, planes, options):
+    for position, objects in stack.follow(seeds, planes, options):
         plane = stack.plane(position)
         yield plane, {key: replace(one, plane=plane) for key, one in objects.items()}
 
@@ -345,5 +375,5 @@ def _labelled(
     planes: list[int],
     options: PropagationOptions,
 ) -> Generator[tuple[Plane, NDArray[Any]], None, None]:
-    for plane, labels in propagation.propagate_labels(stack, seeds, planes, options):
+    for plane, labels in stack.follow_labels(seeds, planes, options):
         yield stack.plane(plane), labels

@@ -263,7 +263,9 @@ def _look_closer(
             continue
         masks[index] = False
         masks[index][part] = answer.best
-        scores[index] = answer.best_score
+        if len(answers) == 1:
+            # Among three, the first look judges what the click meant: it sees more.
+            scores[index] = answer.best_score
         pasted = windows.resample_logits(answer.best_logits, window, first.window)
         logits[index] = pasted
         replaced = True
