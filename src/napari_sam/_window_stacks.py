@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_sam import propagation, windows
 from napari_sam._plane_pixels import PlanePixels
+from napari_sam._seeds import is_stop
 from napari_sam.predictor import Predictor
 from napari_sam.propagation import PropagationOptions, Seed
 from napari_sam.sharpening import SharpOptions
@@ -114,7 +115,7 @@ def _as_masks(stack: _Stack, seeds: Mapping[int, Seed]) -> dict[int, Seed]:
     """Prompts that show the object, answered with a closer look; the rest as it is."""
     return {
         plane: stack.segment(seed, plane)
-        if isinstance(seed, Prompts) and not propagation.is_stop(seed)
+        if isinstance(seed, Prompts) and not is_stop(seed)
         else seed
         for plane, seed in seeds.items()
     }
