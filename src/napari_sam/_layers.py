@@ -256,7 +256,8 @@ def _in_plane(
     """Label image of the displayed plane."""
     labels = np.zeros(session.plane_size, dtype=np.int64)
     for number, planes in seeds.items():
-        mask = session.segment(planes[view.plane].to_prompts(), view.plane).best
+        found = session.segment(planes[view.plane].to_prompts(), view.plane)
+        mask = found.in_plane(session.plane_size).best
         if options.overlap == "protect":  # also objects of this call, in order
             mask = mask & (labels == 0)
         labels[mask] = number

@@ -114,7 +114,7 @@ def propagate_labels(
 def _as_masks(stack: _Stack, seeds: Mapping[int, Seed]) -> dict[int, Seed]:
     """Prompts that show the object, answered with a closer look; the rest as it is."""
     return {
-        plane: stack.segment(seed, plane)
+        plane: stack.segment(seed, plane).in_plane(stack.plane_size)
         if isinstance(seed, Prompts) and not is_stop(seed)
         else seed
         for plane, seed in seeds.items()

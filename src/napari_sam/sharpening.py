@@ -308,6 +308,4 @@ def _in_plane(source: PlaneSource, look: Look) -> Prediction:
     )
     if source.is_large:
         return replace(found, logits=logits, frame=frame)
-    masks = np.zeros((len(found.masks), *size), bool)
-    masks[:, *frame.slices] = found.masks
-    return replace(found, masks=masks, logits=logits)
+    return replace(found, logits=logits, frame=frame).in_plane(size)

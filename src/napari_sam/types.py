@@ -8,7 +8,7 @@ pixel edges, half-open: the box of ``mask`` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -242,6 +242,25 @@ class Prediction:
     def best_score(self) -> float:
         """Predicted intersection over union of the best mask."""
         return float(self.scores[self.best_index])
+
+    def in_plane(self, plane_size: tuple[int, int]) -> Prediction:
+        """Return the same answer with masks of the whole plane.
+
+        Parameters
+        ----------
+        plane_size : (H, W)
+
+        Returns
+        -------
+        Prediction
+            With masks of shape (C, H, W), which take a byte for each pixel; itself if
+            it has no `frame`.
+        """
+        if self.frame is None:
+            return self
+        masks = np.zeros((len(self.masks), *plane_size), bool)
+        masks[:, *self.frame.slices] = self.masks
+        return replace(self, masks=masks, frame=None)
 
 
 @dataclass(frozen=True)

@@ -256,6 +256,7 @@ class Engine:
         yield f"Looking at {plane_text(request.plane) if is_stack else 'the image'}"
         prompts = request.prompts.to_prompts()
         prediction = session.segment(prompts, request.plane)
+        prediction = prediction.in_plane(session.plane_size)
         used = session.predictor
         precision = str(used.dtype).removeprefix("torch.")
         model = SavedModel(request.source.model, used.checksum, precision)

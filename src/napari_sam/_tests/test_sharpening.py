@@ -180,6 +180,10 @@ def test_huge_plane(prompts: Prompts, sharp: Any) -> None:
     assert columns.mean() + frame.column_min == pytest.approx(7_000, abs=1.5)
     assert rows.size == pytest.approx(np.pi * 20**2, rel=0.2)
     assert answer.logits.shape == (1, 256, 256)
+    whole = answer.in_plane(image.shape)
+    assert whole.frame is None
+    assert whole.best[15_000, 7_000]
+    assert whole.best[frame.slices].sum() == rows.size
 
 
 def test_large_object_in_a_huge_plane() -> None:
