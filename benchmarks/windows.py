@@ -172,15 +172,16 @@ def encodings(folder, count=100):
         (b for b in boxes if b),
         key=lambda b: np.hypot(b[0].start - 2048, b[1].start - 2048),
     )[:count]
-    for snap in (True, False):
+    for context, snap in ((2, True), (3, True), (4, True), (3, False)):
         predictor = load()
         predictor.encode = lambda planes, p=predictor: _blank(p, planes)
-        options = ns.SharpOptions("auto", snap=snap, min_agreement=0)
+        options = ns.SharpOptions("auto", context, snap=snap)
         session = ns.Session(image, predictor, sharp=options)
         for rows, columns in middle:
             box = [rows.start, columns.start, rows.stop, columns.stop]
             session.segment(ns.Prompts(box=box))
-        print(f"encodings per object, snap={snap}: {predictor.encoded / count:.2f}")
+        each = predictor.encoded / len(middle)
+        print(f"context {context}, snap={snap}: {each:.2f} encodings per object")
 
 
 def _blank(predictor, planes):

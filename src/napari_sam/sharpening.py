@@ -73,7 +73,7 @@ class SharpOptions:
     """
 
     mode: SharpMode = "auto"
-    context: float = 2.0
+    context: float = 3.0
     max_object: float = 192.0
     min_magnification: float = 1.5
     min_agreement: float = 0.5
