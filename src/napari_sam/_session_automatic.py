@@ -16,7 +16,8 @@ from napari_sam._linking import link_planes
 from napari_sam._regions import check_labels, check_region
 from napari_sam._session_volumes import Axes, StackAlong
 from napari_sam.predictor import Predictor
-from napari_sam.types import ImageEmbedding, Plane, Window
+from napari_sam.sharpening import SharpOptions
+from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts, Window
 
 DEFAULT_OPTIONS = AutomaticOptions()
 
@@ -25,6 +26,7 @@ class _Image(Protocol):
     """What a session offers, as far as automatic masks need it."""
 
     predictor: Predictor
+    sharp: SharpOptions
 
     @property
     def plane_size(self) -> tuple[int, int]: ...
@@ -32,7 +34,10 @@ class _Image(Protocol):
     def axes(self) -> Axes: ...
     @property
     def stack_shape(self) -> tuple[int, ...]: ...
-    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]: ...
+    def pixels(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> NDArray[np.uint8]: ...
+    def segment(self, prompts: Prompts, plane: Plane | None = None) -> Prediction: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
     def read_plane(self, plane: Plane | None = None) -> NDArray[Any]: ...
     def embed(
