@@ -9,6 +9,7 @@ import typer
 
 from napari_sam import __version__
 from napari_sam._cli import (
+    auto,
     bench,
     clean,
     demo,
@@ -52,6 +53,7 @@ def main(
 app.command()(demo.demo)
 app.command()(segment.segment)
 app.command()(volume.volume)
+app.command()(auto.auto)
 app.command()(clean.clean)
 app.command()(export.export)
 app.command()(replay.replay)

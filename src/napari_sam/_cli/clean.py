@@ -1,11 +1,18 @@
 """``napari-sam clean``: a label image through saved clean-up steps."""
 
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from napari_sam._cli.console import ForceOption, check_output, progress, say
+
+if TYPE_CHECKING:
+    from napari_sam.cleanup import CleanupStep
+    from napari_sam.io import ImageFile
 
 LabelsArgument = Annotated[Path, typer.Argument(help="Label image.")]
 StepsOption = Annotated[
@@ -17,7 +24,8 @@ LabelOption = Annotated[
     list[int] | None,
     typer.Option(
         "--label",
-        help="A label that steps for this or for selected labels work on. Repeatable.",
+        help="A label that steps for selected labels work on, and the first one those "
+        "for this label. Repeatable.",
     ),
 ]
 
@@ -36,7 +44,7 @@ def clean(
     {"schema_version": 1, "steps": [{"operation": "fill_holes"}, {"operation":
     "opening", "parameters": {"radius": 1.5}, "dimensions": 2, "labels": "all"}]}
     """
-    from napari_sam.cleanup import apply_steps, read_steps
+    from napari_sam.cleanup import read_steps
     from napari_sam.io import read_labels, write_labels
 
     todo = read_steps(steps)
@@ -45,16 +53,34 @@ def clean(
     if not chosen and any(step.labels != "all" for step in todo):
         raise ValueError("--label must be given: there are steps for selected labels.")
     opened = read_labels(labels)
-    this = chosen[0] if len(chosen) == 1 else None
-    work = apply_steps(opened.data, todo, opened.spacing, chosen, this)
-    with progress("Cleaning", len(todo)) as step:
-        while True:
-            try:
-                state = next(work)
-            except StopIteration as end:
-                cleaned = end.value
-                break
-            step(state.done == state.total)
-    write_labels(out, cleaned.labels, like=opened)
-    changed = int((cleaned.labels != opened.data).sum())
+    cleaned = _cleaned(opened, todo, chosen)
+    write_labels(out, cleaned, like=opened)
+    changed = int((cleaned != opened.data).sum())
     say(f"{out}: {len(todo)} steps, {changed} pixels changed")
+
+
+def _cleaned(
+    labels: "ImageFile", steps: Sequence["CleanupStep"], chosen: Sequence[int]
+) -> NDArray[Any]:
+    """Apply steps to each time point, and each channel, by itself."""
+    from napari_sam.cleanup import apply_steps
+
+    this = chosen[0] if chosen else None
+    cleaned = np.array(labels.data)
+    apart = labels.ndim - len(labels.axes.lstrip("TC"))
+    every = [*np.ndindex(labels.shape[:apart])]
+    with progress("Cleaning", len(every) * len(steps)) as advance:
+        for index in every:
+            space = labels.spacing[apart:]
+            work = apply_steps(cleaned[index], steps, space, chosen, this)
+            cleaned[index] = _to_the_end(work, advance)
+    return cleaned
+
+
+def _to_the_end(work: Generator[Any, None, Any], advance: Callable[..., None]) -> Any:
+    while True:
+        try:
+            state = next(work)
+        except StopIteration as end:
+            return end.value.labels
+        advance(state.done == state.total)

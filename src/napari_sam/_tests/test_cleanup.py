@@ -278,3 +278,18 @@ def test_command(tmp_path: Path) -> None:
     assert labels.spacing == (0.5, 0.5)
     assert done.stdout.endswith("2 steps, 40 pixels changed\n")
     assert "exists" in run("--label", "2").stderr
+
+
+def test_command_takes_times_one_by_one(tmp_path: Path) -> None:
+    """What is small at each time stays small, however long it is there."""
+    labels = np.zeros((3, 2, 6, 7), np.uint8)
+    labels[:, 0, 2, 3] = 1
+    labels[1, :, 4, 5] = 2
+    ns.write_labels(tmp_path / "a.tif", labels)
+    step = CleanupStep("remove_small_objects", {"min_size": 2})
+    ns.write_steps(tmp_path / "s.json", [step])
+    files = [tmp_path / "a.tif", "--steps", tmp_path / "s.json", "--out"]
+    done = CliRunner().invoke(app, ["clean", *map(str, files), str(tmp_path / "b.tif")])
+    assert done.exit_code == 0, done.output
+    cleaned = np.asarray(ns.read_image(tmp_path / "b.tif"))
+    np.testing.assert_array_equal(cleaned, np.where(labels == 2, labels, 0))
