@@ -108,7 +108,11 @@ def auto(
     )
     images = find_images(source)
     weights = None if checkpoint is None else str(checkpoint.resolve())
-    settings = {"model": model, "checkpoint": weights, "precision": precision}
+    settings: dict[str, Any] = {
+        "model": model,
+        "checkpoint": weights,
+        "precision": precision,
+    }
     if prompts is None:
         settings |= {"automatic": asdict(options)}
     else:
