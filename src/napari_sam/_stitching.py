@@ -156,4 +156,10 @@ def _matches(
     is_same = (shared >= MIN_OVERLAP * either) & (old > 0) & (shared > 0)
     is_part = (shared >= MIN_INSIDE * in_new[:, None]) & (old > 0) & (shared > 0)
     agree = is_same | is_part | (inside & is_whole[:, None])
+    # All of it was seen before, in pieces: it goes on as the largest of them.
+    pieces = np.where(old > 0, shared, 0)
+    is_known = (in_new > 0) & (pieces.sum(axis=1) >= MIN_INSIDE * in_new)
+    left = np.flatnonzero(is_known & ~agree.any(axis=1))
+    if len(left):
+        agree[left, pieces[left].argmax(axis=1)] = True
     return {index: old[one].tolist() for index, one in enumerate(agree) if one.any()}
