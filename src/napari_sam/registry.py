@@ -1,161 +1,60 @@
 """The models there are, and how to load one.
 
 Checkpoints come with the package, are downloaded once and checked, or are the user's
-own files. None is ever half-loaded: the encoder is recognised from the names of the
-tensors, and every tensor must be there in its shape.
+own files: of SAM, MobileSAM, MedSAM or micro-sam, or models fine-tuned here.
 """
 
 from __future__ import annotations
 
 import os
-import textwrap
-import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import platformdirs
 import pooch
-import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
+from napari_sam._checkpoint_files import (
+    build_from_state as build_from_state,
+)
+from napari_sam._checkpoint_files import (
+    named_tensors,
+    read_file,
+)
+from napari_sam._checkpoint_files import (
+    read_state as read_state,
+)
+from napari_sam._checkpoint_files import (
+    recognise_encoder as recognise_encoder,
+)
+from napari_sam._model_table import MODELS as MODELS
+from napari_sam._tuned_checkpoint import (
+    TunedAbout,
+    is_tuned,
+    read_about,
+    tuned_state,
+)
 from napari_sam.modeling.precision import choose_device, choose_dtype
-from napari_sam.modeling.sam import Sam, build_sam
 from napari_sam.predictor import Predictor
-from napari_sam.types import EncoderType, ModelSpec, Precision
+from napari_sam.types import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CACHE_VARIABLE = "NAPARI_SAM_CACHE"
 """Environment variable that moves the directory of downloads and embeddings."""
-
-_META = "https://dl.fbaipublicfiles.com/segment_anything"
-_ZOO = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
-_GWDG = "https://owncloud.gwdg.de/index.php/s"
-_SEE_PAGE = "see the model's page of micro-sam (CC-BY-4.0 unless it says otherwise)"
-
-MODELS: dict[str, ModelSpec] = {
-    spec.name: spec
-    for spec in (
-        ModelSpec(
-            "mobile_sam",
-            "vit_t",
-            "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
-            "sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
-            "Apache-2.0",
-            "MobileSAM: photographs, small and fast",
-            "mobile_sam.pt",
-            bundled=True,
-        ),
-        ModelSpec(
-            "sam_vit_b",
-            "vit_b",
-            f"{_META}/sam_vit_b_01ec64.pth",
-            "xxh128:6923c33df3637b6a922d7682bfc9a86b",
-            "Apache-2.0",
-            "Segment Anything, base: photographs",
-            "sam_vit_b_01ec64.pth",
-        ),
-        ModelSpec(
-            "sam_vit_l",
-            "vit_l",
-            f"{_META}/sam_vit_l_0b3195.pth",
-            "xxh128:a82beb3c660661e3dd38d999cc860e9a",
-            "Apache-2.0",
-            "Segment Anything, large: photographs",
-            "sam_vit_l_0b3195.pth",
-        ),
-        ModelSpec(
-            "sam_vit_h",
-            "vit_h",
-            f"{_META}/sam_vit_h_4b8939.pth",
-            "xxh128:97698fac30bd929c2e6d8d8cc15933c2",
-            "Apache-2.0",
-            "Segment Anything, huge: photographs",
-            "sam_vit_h_4b8939.pth",
-        ),
-        ModelSpec(
-            "microscopy_vit_t",
-            "vit_t",
-            f"{_ZOO}/faithful-chicken/1.1/files/vit_t.pt",
-            "xxh128:72ec5074774761a6e5c05a08942f981e",
-            _SEE_PAGE,
-            "micro-sam: light microscopy, small and fast",
-            "microscopy_vit_t.pt",
-        ),
-        ModelSpec(
-            "microscopy_vit_b",
-            "vit_b",
-            f"{_ZOO}/diplomatic-bug/1.2/files/vit_b.pt",
-            "xxh128:fe9252a29f3f4ea53c15a06de471e186",
-            _SEE_PAGE,
-            "micro-sam: light microscopy, base",
-            "microscopy_vit_b.pt",
-        ),
-        ModelSpec(
-            "microscopy_vit_l",
-            "vit_l",
-            f"{_ZOO}/idealistic-rat/1.2/files/vit_l.pt",
-            "xxh128:017f20677997d628426dec80a8018f9d",
-            _SEE_PAGE,
-            "micro-sam: light microscopy, large",
-            "microscopy_vit_l.pt",
-        ),
-        ModelSpec(
-            "em_organelles_vit_t",
-            "vit_t",
-            f"{_ZOO}/greedy-whale/1/files/vit_t.pt",
-            "xxh128:253474720c497cce605e57c9b1d18fd9",
-            _SEE_PAGE,
-            "micro-sam: organelles in electron microscopy, small and fast",
-            "em_organelles_vit_t.pt",
-        ),
-        ModelSpec(
-            "em_organelles_vit_b",
-            "vit_b",
-            f"{_ZOO}/noisy-ox/1.2/files/vit_b.pt",
-            "xxh128:f3bf2ed83d691456bae2c3f9a05fb438",
-            _SEE_PAGE,
-            "micro-sam: organelles in electron microscopy, base",
-            "em_organelles_vit_b.pt",
-        ),
-        ModelSpec(
-            "em_organelles_vit_l",
-            "vit_l",
-            f"{_ZOO}/humorous-crab/1.2/files/vit_l.pt",
-            "xxh128:810b084b6e51acdbf760a993d8619f2d",
-            _SEE_PAGE,
-            "micro-sam: organelles in electron microscopy, large",
-            "em_organelles_vit_l.pt",
-        ),
-        ModelSpec(
-            "histopathology_vit_b",
-            "vit_b",
-            f"{_GWDG}/sBB4H8CTmIoBZsQ/download",
-            "xxh128:ffd1a2cd84570458b257bd95fdd8f974",
-            _SEE_PAGE,
-            "micro-sam: stained tissue, base",
-            "histopathology_vit_b.pt",
-        ),
-        ModelSpec(
-            "medical_vit_b",
-            "vit_b",
-            f"{_GWDG}/f5Ol4FrjPQWfjUF/download",
-            "xxh128:40169f1e3c03a4b67bff58249c176d92",
-            _SEE_PAGE,
-            "micro-sam: medical images, base",
-            "medical_vit_b.pt",
-        ),
-    )
-}
-
-# Keys under which training code wraps a state dict, and prefixes it puts before names.
-_WRAPPERS = ("model_state", "model_state_dict", "state_dict", "model")
-_PREFIXES = ("module.", "sam.", "sam_model.", "model.")
-_VIT_BY_WIDTH: dict[int, EncoderType] = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+MODELS_VARIABLE = "NAPARI_SAM_MODELS"
+"""Environment variable that moves the directory of the user's own models."""
 
 
 def list_models() -> tuple[ModelSpec, ...]:
-    """Return the models `load_model` knows by name, the default first."""
-    return tuple(MODELS.values())
+    """Return the models `load_model` knows by name, the default first.
+
+    The user's fine-tuned ones, in `models_directory`, are the last.
+    """
+    return (*MODELS.values(), *_own_models().values())
 
 
 def cache_directory() -> Path:
@@ -166,6 +65,42 @@ def cache_directory() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("napari-sam"))
 
 
+def models_directory() -> Path:
+    """Directory of the user's fine-tuned models; it is not created here.
+
+    The user's data directory, or ``NAPARI_SAM_MODELS`` if that is set.
+    """
+    given = os.environ.get(MODELS_VARIABLE)
+    return Path(given or platformdirs.user_data_path("napari-sam") / "models")
+
+
+def _own_models() -> dict[str, ModelSpec]:
+    """Fine-tuned models in the user's directory; what is none is left out."""
+    found: dict[str, ModelSpec] = {}
+    for path in sorted(models_directory().glob("*.pt")):
+        try:
+            loaded = read_file(path, lazily=True)
+            about = read_about(loaded, str(path)) if is_tuned(loaded) else None
+        except (OSError, ValueError):
+            continue
+        if about is not None and path.stem not in MODELS:
+            found[path.stem] = _own_spec(path, about)
+    return found
+
+
+def _own_spec(path: Path, about: TunedAbout) -> ModelSpec:
+    count = about.data.get("train_objects", "?")
+    return ModelSpec(
+        path.stem,
+        about.encoder,  # type: ignore[arg-type]
+        "",
+        "",
+        about.license,
+        f"fine-tuned from {Path(about.base).stem}: {count} objects of yours",
+        str(path.absolute()),
+    )
+
+
 def get_spec(name: str) -> ModelSpec:
     """Return the model of this name.
 
@@ -174,15 +109,20 @@ def get_spec(name: str) -> ModelSpec:
     ValueError
         If there is none.
     """
-    if not isinstance(name, str) or name not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {name!r}.")
-    return MODELS[name]
+    if isinstance(name, str) and name in MODELS:
+        return MODELS[name]
+    own = _own_models()
+    if not isinstance(name, str) or name not in own:
+        names = ", ".join([*MODELS, *own])
+        raise ValueError(f"model must be one of {names}, got {name!r}.")
+    return own[name]
 
 
 def checkpoint_path(spec: ModelSpec) -> Path:
     """Where a model's checkpoint is, or will be once it is downloaded."""
     if spec.bundled:
         return Path(str(resources.files("napari_sam"))) / "weights" / spec.file_name
+    # Of the user's own models this is an absolute path, and stays that.
     return cache_directory() / spec.file_name
 
 
@@ -218,6 +158,10 @@ def download(spec: ModelSpec, progressbar: Any = False) -> Path:
             raise OSError(
                 f"{path} is missing or damaged; install napari-sam-stacks again."
             )
+        return path
+    if not spec.url:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no checkpoint file {path}.")
         return path
     try:
         fetched = pooch.retrieve(
@@ -275,121 +219,125 @@ def load_model(
     Predictor('mobile_sam', device='cpu', torch.float32)
     """
     choose_dtype(choose_device(device), precision)  # refused before a download
-    if checkpoint is None:
-        spec = get_spec(name)
-        path, checksum = download(spec), spec.checksum
-    else:
-        if not isinstance(checkpoint, (str, os.PathLike)):
-            raise ValueError(f"checkpoint must be a path, got {checkpoint!r}.")
-        path = Path(checkpoint).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no checkpoint file {path}.")
-        checksum = f"xxh128:{pooch.file_hash(str(path), alg='xxh128')}"
-        name = path.stem
-    model = build_from_state(read_state(path), str(path))
-    return Predictor(model, checksum, name, device, precision)
+    opened = open_named(name) if checkpoint is None else open_file(checkpoint)
+    model = build_from_state(opened.state, opened.source)
+    return Predictor(model, opened.checksum, opened.name, device, precision)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the named tensors of a checkpoint, unwrapped, without running its code.
-
-    Raises
-    ------
-    ValueError
-        If the file is truncated, not a PyTorch file, or holds no named tensors.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Old files of torch name storage classes that are deprecated.
-            warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception:  # what torch raises depends on where the file goes wrong
-        raise ValueError(
-            f"{path} is not a PyTorch checkpoint of tensors, or it is truncated."
-        ) from None
-    state = _unwrap(loaded)
-    if not state:
-        raise ValueError(f"{path} holds no named tensors.")
-    return state
+def _checked_path(checkpoint: str | os.PathLike[str]) -> Path:
+    if not isinstance(checkpoint, (str, os.PathLike)):
+        raise ValueError(f"checkpoint must be a path, got {checkpoint!r}.")
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint file {path}.")
+    return path
 
 
-def _unwrap(loaded: Any) -> dict[str, Tensor]:
-    """Find the tensors in what training code saved, and their official names."""
-    if not isinstance(loaded, dict):
-        return {}
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded.get(wrapper), dict):
-            loaded = loaded[wrapper]
-            break
-    state = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
-    for prefix in _PREFIXES:
-        if state and all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-    return state
-
-
-def recognise_encoder(state: dict[str, Tensor]) -> EncoderType | None:
-    """Which image encoder a state dict belongs to, or None if to none of SAM's."""
-    if "image_encoder.patch_embed.seq.0.c.weight" in state:
-        return "vit_t"
-    positions = state.get("image_encoder.pos_embed")
-    if positions is None or positions.ndim != 4:
-        return None
-    return _VIT_BY_WIDTH.get(positions.shape[-1])
-
-
-def build_from_state(state: dict[str, Tensor], source: str = "the checkpoint") -> Sam:
-    """Make a model of a state dict; every tensor must be there and fit.
+@dataclass(frozen=True, eq=False)
+class OpenedModel:
+    """A checkpoint in memory, and where it comes from.
 
     Parameters
     ----------
-    state : dict of str to Tensor
-        Official names, as `read_state` returns them.
-    source : str
-        Named in errors.
+    name, source, checksum, license : str
+        `source` is the file; the checksum is of it.
+    state : mapping of str to Tensor
+        All tensors by their official names.
+    root : str
+        Name of the model, or path of the checkpoint, that it was fine-tuned from, or
+        its own.
+    root_checksum : str
+    root_state : mapping of str to Tensor
+        Tensors of the root; `state` itself if it was not fine-tuned.
+    """
 
-    Returns
-    -------
-    Sam
-        In float32 on the CPU.
+    name: str
+    source: str
+    checksum: str
+    license: str
+    state: Mapping[str, Tensor]
+    root: str
+    root_checksum: str
+    root_state: Mapping[str, Tensor]
+
+
+def open_base(model: str | os.PathLike[str]) -> OpenedModel:
+    """Read a model by name, or a checkpoint by path.
+
+    Parameters
+    ----------
+    model : str or path
+        A str counts as a path if there is such a file and no such model.
 
     Raises
     ------
     ValueError
-        If it is no SAM, or tensors are missing, unknown or of another shape.
+        If it is neither, or the file is no checkpoint, or a fine-tuned model whose
+        base is missing or another one now.
+    OSError
+        If it cannot be read or downloaded.
     """
-    encoder = recognise_encoder(state)
-    if encoder is None:
+    is_name = isinstance(model, str) and model in [one.name for one in list_models()]
+    if isinstance(model, os.PathLike) or (
+        isinstance(model, str) and not is_name and Path(model).expanduser().is_file()
+    ):
+        return open_file(model)
+    return open_named(model)
+
+
+def open_named(name: str) -> OpenedModel:
+    """Read a model by name; as `open_base`."""
+    spec = get_spec(name)
+    about = spec.name, spec.name, spec.license
+    return _open(download(spec), spec.checksum, about)
+
+
+def open_file(checkpoint: str | os.PathLike[str]) -> OpenedModel:
+    """Read a checkpoint by path; as `open_base`."""
+    path = _checked_path(checkpoint)
+    license_ = "that of the checkpoint it was made from"
+    return _open(path, "", (path.stem, str(path.absolute()), license_))
+
+
+def _open(path: Path, checksum: str, named: tuple[str, str, str]) -> OpenedModel:
+    """Read a file; `named` is its name, what it is found by, and its licence."""
+    name, root, license_ = named
+    checksum = checksum or f"xxh128:{pooch.file_hash(str(path), alg='xxh128')}"
+    loaded = read_file(path)
+    if not is_tuned(loaded):
+        state = named_tensors(loaded, str(path))
+        parts = (root, checksum, state)
+        return OpenedModel(name, str(path), checksum, license_, state, *parts)
+    about = read_about(loaded, str(path))
+    base = _find_base(about, path)
+    state = tuned_state(base, loaded, str(path))
+    parts = (about.base, about.base_checksum, base)
+    return OpenedModel(name, str(path), checksum, about.license, state, *parts)
+
+
+def _find_base(about: TunedAbout, tuned: Path) -> dict[str, Tensor]:
+    """Tensors of the model that a file was fine-tuned from, if it is still that."""
+    if about.base in MODELS:
+        spec = MODELS[about.base]
+        if spec.checksum != about.base_checksum:
+            raise ValueError(
+                f"{tuned} was fine-tuned from another version of {about.base}, "
+                f"{about.base_checksum}."
+            )
+        return read_state(download(spec))
+    base = Path(about.base)
+    places = (base, tuned.parent / base.name, models_directory() / base.name)
+    files = [place for place in places if place.is_file()]
+    for file in files:
+        algorithm, _, wanted = about.base_checksum.partition(":")
+        if pooch.file_hash(str(file), alg=algorithm) == wanted:
+            return read_state(file)
+    if files:
         raise ValueError(
-            f"{source} is not a SAM checkpoint: allowed are SAM (ViT-B, ViT-L, ViT-H) "
-            "and MobileSAM, also as MedSAM and micro-sam save them."
+            f"{tuned} was fine-tuned from {base.name} as it was then "
+            f"({about.base_checksum}); {files[0]} is another file now."
         )
-    with _EmptyWeights():
-        model = build_sam(encoder)
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    try:
-        model.load_state_dict(state, strict=True, assign=True)
-    except RuntimeError as error:
-        first = textwrap.shorten(str(error).splitlines()[1], 200).rstrip(".")
-        raise ValueError(
-            f"{source} looks like a {encoder} checkpoint but does not fit: {first}."
-        ) from None
-    # Tensors read from a file do not ask for gradients until they are parameters.
-    return model.requires_grad_(True)
-
-
-class _EmptyWeights(TorchFunctionMode):
-    """Leaves tensors empty that layers would fill at random, and that are replaced.
-
-    The device "meta" would do as well, but using it imports hundreds of modules, which
-    takes seconds and has Python collect garbage for as long as a window is frozen.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if func in (Tensor.uniform_, Tensor.normal_):
-            return args[0]
-        return func(*args, **(kwargs or {}))
+    raise ValueError(
+        f"{tuned} needs the checkpoint that it was fine-tuned from, {base}; put it "
+        f"there or into {tuned.parent}."
+    )

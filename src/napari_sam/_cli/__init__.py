@@ -13,7 +13,9 @@ from napari_sam._cli import (
     bench,
     clean,
     demo,
+    evaluate,
     export,
+    finetune,
     models,
     replay,
     segment,
@@ -58,4 +60,6 @@ app.command()(clean.clean)
 app.command()(export.export)
 app.command()(replay.replay)
 app.add_typer(models.models_app, name="models")
+app.command()(finetune.finetune)
+app.command()(evaluate.evaluate)
 app.command()(bench.bench)

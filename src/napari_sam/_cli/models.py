@@ -34,6 +34,7 @@ def list_models() -> None:
         table.add_row(spec.name, spec.encoder, here, trained_on, spec.license)
     output().print(table)
     say(f"Downloads are kept in {registry.cache_directory()}")
+    say(f"Models of your own are looked for in {registry.models_directory()}")
 
 
 def _where(spec: "ModelSpec") -> str:
@@ -43,7 +44,8 @@ def _where(spec: "ModelSpec") -> str:
     if not registry.is_available(spec):
         return "to download"
     megabytes = registry.checkpoint_path(spec).stat().st_size / 1e6
-    return f"{'included' if spec.bundled else 'downloaded'}, {megabytes:.0f} MB"
+    how = "included" if spec.bundled else "downloaded" if spec.url else "yours"
+    return f"{how}, {megabytes:.0f} MB"
 
 
 @models_app.command("download")

@@ -58,14 +58,14 @@ def a_spec(content: bytes, tmp_path: Path) -> ModelSpec:
 
 def test_the_default_is_first_and_bundled():
     """And it is the only one that comes with the package."""
-    first, *others = registry.list_models()
+    first, *others = registry.MODELS.values()
     assert first.name == "mobile_sam"
     assert first.bundled
     assert not any(spec.bundled for spec in others)
     assert {spec.encoder for spec in others} == {"vit_t", "vit_b", "vit_l", "vit_h"}
 
 
-@pytest.mark.parametrize("spec", registry.list_models(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", registry.MODELS.values(), ids=lambda spec: spec.name)
 def test_every_row_is_complete(spec):
     """An address, a checksum of its kind, a licence, a name for the file."""
     assert registry.get_spec(spec.name) is spec
@@ -78,7 +78,7 @@ def test_every_row_is_complete(spec):
 
 def test_no_two_rows_share_a_file():
     """One would pass for the other."""
-    specs = registry.list_models()
+    specs = registry.MODELS.values()
     for values in (
         {spec.file_name for spec in specs},
         {spec.checksum for spec in specs},

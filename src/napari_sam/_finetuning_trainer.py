@@ -1,0 +1,324 @@
+"""One model being trained: its parts, a step, its running average."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_sam import transforms
+from napari_sam._finetuning_data import LabelledImage
+from napari_sam._finetuning_guard import PRACTISED, photographs, practice_prompts
+from napari_sam._finetuning_losses import (
+    Losses,
+    distillation_loss,
+    mean_losses,
+    segmentation_losses,
+)
+from napari_sam._finetuning_options import FinetuneOptions
+from napari_sam._finetuning_prompts import (
+    ROUNDS,
+    PromptBatch,
+    corrective_points,
+    first_prompts,
+    mask_only_rounds,
+)
+from napari_sam._finetuning_views import VIEWS, Target, Views
+from napari_sam._lora import add_adapters
+from napari_sam.modeling.precision import choose_dtype
+from napari_sam.modeling.sam import Sam
+from napari_sam.predictor import Predictor
+
+WARM_UP = 50
+"""Updates until the learning rate is reached."""
+AVERAGE = 0.99
+"""Share of the running average that an update leaves; it evens out noise."""
+LARGEST_GRADIENT = 1.0
+BOX_SHARE = 0.4
+# Most of what is learned is learned from the first prompts; a simulation of full
+# length (Kirillov et al. 2023) takes ten times as long as one of them.
+LENGTHS, LENGTH_SHARES = (1, 2, 3, 5, ROUNDS), (0.3, 0.2, 0.2, 0.2, 0.1)
+# One more view of each image is drawn from after so many steps for each image:
+# encoding stays a small part of the time.
+STEPS_PER_VIEW = 3
+
+
+def copy_for_training(base: Sam, options: FinetuneOptions) -> tuple[Sam, list[str]]:
+    """Copy what is to be trained, and share the rest.
+
+    Parameters
+    ----------
+    base : Sam
+        In float32; not changed.
+    options : FinetuneOptions
+
+    Returns
+    -------
+    tuple
+        The copy, of which only what is to be trained asks for gradients, and the
+        names of those parameters.
+    """
+    encoder = base.image_encoder
+    if options.trains_encoder:
+        encoder = copy.deepcopy(encoder)
+    parts = copy.deepcopy(base.prompt_encoder), copy.deepcopy(base.mask_decoder)
+    model = Sam(encoder, *parts).to(base.pixel_mean.device).eval()
+    if options.train == "lora":
+        add_adapters(model, seed=options.seed)
+    names = [n for n, _ in model.named_parameters() if is_trained(n, options.train)]
+    chosen = set(names)
+    for name, parameter in model.named_parameters():
+        if options.trains_encoder or not name.startswith("image_encoder."):
+            parameter.requires_grad_(name in chosen)
+    return model, names
+
+
+def is_trained(name: str, train: str) -> bool:
+    """Whether a parameter of this name is trained."""
+    # The classifier TinyViT was pretrained with takes no part in an answer.
+    if name.startswith(("image_encoder.head", "image_encoder.norm_head")):
+        return False
+    if name.startswith("mask_decoder."):
+        return True
+    if name.startswith("prompt_encoder."):
+        return train in ("decoder+prompt", "full")
+    if train == "lora":
+        return ".parametrizations.weight.0." in name
+    return train == "full"
+
+
+class StepLosses(NamedTuple):
+    """Mean losses of a step: of the user's objects, or of the photographs."""
+
+    loss: float = math.nan
+    focal: float = math.nan
+    dice: float = math.nan
+    iou: float = math.nan
+    remembered: float = math.nan
+
+
+class Trainer:
+    """Trains a copy of a model's decoder, adapters or all of it.
+
+    Parameters
+    ----------
+    base : Predictor
+        The model to start from, which stays as it is.
+    images : sequence of LabelledImage
+        To train on.
+    options : FinetuneOptions
+    """
+
+    def __init__(
+        self,
+        base: Predictor,
+        images: Sequence[LabelledImage],
+        options: FinetuneOptions,
+    ) -> None:
+        self.base, self.options = base, options
+        self.device = base.device
+        self.model, self.names = copy_for_training(base.model, options)
+        parameters = dict(self.model.named_parameters())
+        self.trained = {name: parameters[name] for name in self.names}
+        self.start = {n: p.detach().clone() for n, p in self.trained.items()}
+        self.average = {n: p.detach().clone() for n, p in self.trained.items()}
+        # No decay: towards zero it would pull what the base model knows, too.
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=options.rate, weight_decay=0.0
+        )
+        self.views = Views(images, options.seed)
+        self.practice = Views(photographs(PRACTISED), options.seed)
+        self.updates = self.rounds = 0
+        dtype = choose_dtype(self.device, options.precision)
+        self._autocast = dtype if dtype != torch.float32 else None
+
+    def step(self, number: int) -> StepLosses:
+        """Train on one batch of objects, or of prompts on a photograph.
+
+        What is drawn depends on the seed and the number alone.
+        """
+        rng = np.random.default_rng((self.options.seed, number))
+        if rng.random() < self.options.remember:
+            return StepLosses(remembered=self._remember(rng))
+        views = VIEWS if self.options.augment else 1
+        views = min(views, 1 + number // (STEPS_PER_VIEW * len(self.views.images)))
+        # With gradients through the encoder, the memory is enough for one image.
+        most = 1 if self.options.trains_encoder else self.options.batch
+        targets = self.views.draw(self.options.batch, views, rng, most)
+        if not targets:
+            raise ValueError(
+                "data must hold objects large enough to be seen, all are too small."
+            )
+        return StepLosses(*self._simulate(targets, rng))
+
+    def _simulate(
+        self, targets: Sequence[Target], rng: np.random.Generator
+    ) -> list[float]:
+        """One interactive simulation for several objects, an update a round."""
+        masks = np.stack([one.mask for one in targets])
+        valid = np.stack([one.valid for one in targets])
+        truth, weight = (
+            torch.from_numpy(array[:, None]).float().to(self.device)
+            for array in (masks, valid)
+        )
+        shown = [self.views.get(one.image, one.view) for one in targets]
+        features, seen = self._features(shown)
+        rounds = int(rng.choice(LENGTHS, p=LENGTH_SHARES))
+        without_points = mask_only_rounds(rounds, rng)
+        kind = "box" if rng.random() < BOX_SHARE else "point"
+        prompts = first_prompts(masks, "box" if kind == "box" else "point", rng)
+        parts: list[Losses] = []
+        for number in range(rounds):
+            asked = prompts.alone() if number in without_points else prompts
+            answer = self._decode(self.model, seen, asked)
+            losses = segmentation_losses(answer, truth, weight)
+            self._learn(losses.total)
+            parts.append(losses)
+            logits = _best_logits(answer)
+            prompts = PromptBatch(prompts.points, prompts.labels, prompts.boxes, logits)
+            if number + 1 < rounds and number + 1 not in without_points:
+                found = (logits[:, 0] > 0).cpu().numpy() & valid
+                prompts = prompts.corrected(*corrective_points(found, masks, rng))
+        self._learn_encoder(features, seen)
+        return mean_losses(parts)
+
+    def _remember(self, rng: np.random.Generator) -> float:
+        """Repeat what the base model answers on a photograph."""
+        number = int(rng.integers(len(self.practice.images)))
+        shown = self.practice.get(number, 0)
+        size = transforms.model_size(shown.size)
+        prompts = practice_prompts(2 * self.options.batch, size, rng)
+        taught_features = self._base_features(shown)
+        total = []
+        for _ in range(2):
+            with torch.no_grad():
+                taught = self._decode(self.base.model, taught_features, prompts)
+            features, seen = self._features([shown])
+            loss = distillation_loss(self._decode(self.model, seen, prompts), taught)
+            self._learn(loss)
+            self._learn_encoder(features, seen)
+            total.append(loss.item())
+            # Then the answer is confirmed by a point inside it, as a user would.
+            logits = _best_logits(taught)
+            masks = (logits[:, 0] > 0).cpu().numpy()
+            if not masks.any((1, 2)).all():
+                break
+            nothing = np.zeros_like(masks)
+            points, labels = corrective_points(nothing, masks, rng)
+            prompts = PromptBatch(
+                prompts.points, prompts.labels, prompts.boxes, logits
+            ).corrected(points, labels)
+        return float(np.mean(total))
+
+    def _base_features(self, shown: LabelledImage) -> Tensor:
+        """Embedding of the base model, (1, 256, 64, 64)."""
+        # Copied: tensors made in inference mode cannot take part in training.
+        return self.base.embed(shown.pixels).features.clone()
+
+    def _features(self, shown: Sequence[LabelledImage]) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, 256, 64, 64), or (1, ...) if they are all of one image.
+
+        Twice: as they are computed, and cut off from that, for the decoder.
+        """
+        if not self.options.trains_encoder:
+            features = torch.cat([self._base_features(one) for one in shown])
+            return features, features
+        mean, std = self.model.pixel_mean, self.model.pixel_std
+        pixels = self.base.prepare(shown[0].pixels).pixels.to(self.device)
+        frame = transforms.normalize_and_pad(pixels, mean, std)[None]
+        with self._mixed(), nn.utils.parametrize.cached():
+            features = self.model.image_encoder(
+                frame.contiguous(memory_format=torch.channels_last)
+            ).float()
+        return features, features.detach().requires_grad_()
+
+    def _decode(
+        self, model: Sam, features: Tensor, prompts: PromptBatch
+    ) -> tuple[Tensor, Tensor]:
+        xy, labels = prompts.tokens()
+        points = xy.to(self.device), labels.to(self.device)
+        with self._mixed():
+            logits, scores = model.decode(
+                features, points, prompts.logits, prompts.is_ambiguous
+            )
+        return logits.float(), scores.float()
+
+    def _mixed(self) -> torch.autocast:
+        """Short number formats for products, where the hardware has them."""
+        return torch.autocast(
+            self.device.type,
+            self._autocast or torch.bfloat16,
+            enabled=self._autocast is not None,
+        )
+
+    def _learn(self, loss: Tensor) -> None:
+        """Add to the gradients, and update unless the encoder needs them first."""
+        (loss / self.options.accumulate).backward()
+        if not self.options.trains_encoder:
+            self._count()
+
+    def _learn_encoder(self, features: Tensor, seen: Tensor) -> None:
+        """Hand the decoder's gradients of all rounds on to the encoder, at once.
+
+        Its weights must not change between the rounds and this.
+        """
+        if self.options.trains_encoder:
+            features.backward(seen.grad)
+            self._count()
+
+    def _count(self) -> None:
+        """Update once there are enough gradients."""
+        self.rounds += 1
+        if self.rounds % self.options.accumulate == 0:
+            self._update()
+
+    def _update(self) -> None:
+        self.updates += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.rate * min(1.0, self.updates / WARM_UP)
+        nn.utils.clip_grad_norm_(self.trained.values(), LARGEST_GRADIENT)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        # Shorter at first, or the average would be of the start for long.
+        keep = min(AVERAGE, (1 + self.updates) / (10 + self.updates))
+        for name, parameter in self.trained.items():
+            self.average[name].lerp_(parameter.detach(), 1 - keep)
+
+    def between(self, share: float, tuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights between the start (0) and tuned ones (1).
+
+        Wortsman et al., "Robust fine-tuning of zero-shot models" (2022): on the way,
+        much of what is new is there, and little is forgotten.
+        """
+        return {n: self.start[n].lerp(tuned[n], share) for n in self.names}
+
+    def state(self) -> dict[str, Any]:
+        """All that is needed to go on from here."""
+        return {
+            "weights": {n: p.detach().clone() for n, p in self.trained.items()},
+            "average": {n: t.clone() for n, t in self.average.items()},
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "updates": self.updates,
+            "rounds": self.rounds,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(state["weights"][name])
+                self.average[name].copy_(state["average"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.updates, self.rounds = state["updates"], state["rounds"]
+
+
+def _best_logits(answer: tuple[Tensor, Tensor]) -> Tensor:
+    """Logits (B, 1, H, W) of the mask with the best predicted IoU, without gradient."""
+    logits, scores = (part.detach() for part in answer)
+    rows = torch.arange(len(logits), device=logits.device)
+    return logits[rows, scores.argmax(1)][:, None]

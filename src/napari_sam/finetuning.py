@@ -1,0 +1,378 @@
+"""Fine-tuning: a model learns from the user's own labels.
+
+The training of Kirillov et al., "Segment Anything" (2023): objects are prompted as a
+user would, answers are corrected, and the losses are those of the paper. A model is
+kept only while it gets better on images that it is not trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_sam import __version__
+from napari_sam._caching_predictor import CachingPredictor
+from napari_sam._checkpoint_files import read_file
+from napari_sam._finetuning_check import Checker, merit
+from napari_sam._finetuning_data import (
+    LabelledImage,
+    TrainingData,
+    labelled_images,
+    split_groups,
+)
+from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
+from napari_sam._finetuning_trainer import Trainer
+from napari_sam._io_image import replacing
+from napari_sam._lora import DOWN, adapter_tensors, merged_state
+from napari_sam._tuned_checkpoint import TunedAbout, changed_tensors, write_tuned
+from napari_sam.embedding_cache import EmbeddingCache
+from napari_sam.predictor import Predictor
+from napari_sam.registry import (
+    OpenedModel,
+    build_from_state,
+    open_base,
+    recognise_encoder,
+)
+
+__all__ = [
+    "FinetuneOptions",
+    "HeldOut",
+    "TrainingStep",
+    "export_official",
+    "finetune",
+]
+
+RESUME = ".resume"
+"""After the name of the result: what a run needs to go on after it was killed."""
+SHARES = (0.75, 0.5)
+"""Where between the base and the tuned model better ones are looked for at the end."""
+# Options that say when to stop, not what is done until then.
+_STOPPING = ("minutes", "steps", "patience")
+
+
+def finetune(
+    data: TrainingData,
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] = "mobile_sam",
+    options: FinetuneOptions | None = None,
+    resume: bool = False,
+) -> Generator[TrainingStep, None, None]:
+    """Train a model on labelled images, and keep the best in a file.
+
+    Parameters
+    ----------
+    data : path, or sequence of (image, labels)
+        A folder, a COCO file, or pairs of arrays, napari layers or files; stacks are
+        used plane by plane. See `docs/finetuning.md`.
+    out : path
+        The checkpoint to write, which ``load_model(checkpoint=out)`` opens. In
+        `registry.models_directory` the widget and `load_model` find it by name.
+    model : str or path
+        What to start from: a name of `list_models`, or a checkpoint.
+    options : FinetuneOptions, optional
+    resume : bool
+        Go on where a run with the same arguments was killed.
+
+    Yields
+    ------
+    TrainingStep
+        Closing the generator ends the training; the best model so far is in the file.
+
+    Raises
+    ------
+    ValueError
+        Before anything is done, if the data, the model or the place of the result are
+        not as above; or if there is nothing to resume.
+    OSError
+        If the model or the result cannot be read or written.
+
+    Notes
+    -----
+    No file is written if nothing better than the model at the start is found.
+
+    Examples
+    --------
+    >>> import napari_sam as ns
+    >>> from napari_sam.io import sample_path
+    >>> pair = (sample_path("nuclei_2d.tif"), sample_path("nuclei_2d_labels.tif"))
+    >>> options = ns.FinetuneOptions(steps=1, held_out=0, remember=0)
+    >>> for step in ns.finetune([pair], "nuclei.pt", options=options):  # doctest: +SKIP
+    ...     print(step.loss)
+    """
+    options = options or FinetuneOptions()
+    if not isinstance(options, FinetuneOptions):
+        kind = type(options).__name__
+        raise ValueError(f"options must be FinetuneOptions, got {kind}.")
+    target = check_target(out)
+    images = labelled_images(data)
+    base = open_base(model)
+    trained, held_out = split_groups(images, options.held_out, options.seed)
+    identity = _identity(images, base, options)
+    state = _read_resume(target, identity) if resume else None
+    return _Run(base, (trained, held_out), options, target, identity).steps(state)
+
+
+def check_target(out: str | os.PathLike[str]) -> Path:
+    """Return where the result goes, or raise ValueError if it cannot go there."""
+    if not isinstance(out, (str, os.PathLike)):
+        raise ValueError(f"out must be a path, got {out!r}.")
+    target = Path(out).expanduser()
+    if target.suffix != ".pt":
+        raise ValueError(f"out must end in .pt, got {target.name!r}.")
+    if target.is_dir() or not target.parent.is_dir():
+        raise ValueError(f"out must be a file in an existing directory, got {target}.")
+    return target
+
+
+def _identity(
+    images: Sequence[LabelledImage], base: OpenedModel, options: FinetuneOptions
+) -> str:
+    """Hash of everything that decides what the steps of a run do."""
+    told = {k: v for k, v in asdict(options).items() if k not in _STOPPING}
+    digest = hashlib.sha256(repr((sorted(told.items()), base.checksum)).encode())
+    for image in images:
+        digest.update(repr((image.group, image.size)).encode())
+        digest.update(image.pixels.tobytes() + image.labels.tobytes())
+    return digest.hexdigest()
+
+
+def _read_resume(target: Path, identity: str) -> dict[str, Any]:
+    path = target.with_name(target.name + RESUME)
+    if not path.is_file():
+        raise ValueError(f"there is nothing to resume: no file {path}.")
+    state = read_file(path)
+    if not isinstance(state, dict) or state.get("identity") != identity:
+        raise ValueError(
+            f"{path} belongs to a run with other data, options or model; start again "
+            "without resume."
+        )
+    return state
+
+
+@dataclass
+class _Progress:
+    """How far a run is, and its best model."""
+
+    number: int = 0
+    seconds: float = 0.0
+    start: HeldOut | None = None
+    best: HeldOut | None = None
+    weights: dict[str, Tensor] | None = None
+    checks_in_vain: int = 0
+
+
+class _Run:
+    """One call of `finetune`."""
+
+    def __init__(
+        self,
+        base: OpenedModel,
+        split: tuple[list[LabelledImage], list[LabelledImage]],
+        options: FinetuneOptions,
+        target: Path,
+        identity: str,
+    ) -> None:
+        self.base, self.options, self.target = base, options, target
+        self.identity = identity
+        self.trained, self.held_out = split
+        self.progress = _Progress()
+
+    def steps(
+        self, state: Mapping[str, Any] | None
+    ) -> Generator[TrainingStep, None, None]:
+        """Train until time is up, or checks are in vain."""
+        began = perf_counter()
+        predictor = self._predictor()
+        trainer = Trainer(predictor, self.trained, self.options)
+        check = Checker(predictor, self.held_out, self.options)
+        now = self.progress
+        if state is None:
+            now.start = now.best = check(trainer.start)
+            yield TrainingStep(0, perf_counter() - began, held_out=now.start)
+        else:
+            self._restore(trainer, state)
+        before = now.seconds
+        while not self._is_over(before + perf_counter() - began):
+            now.number += 1
+            losses = trainer.step(now.number)
+            now.seconds = before + perf_counter() - began
+            step = TrainingStep(now.number, now.seconds, *losses)
+            if now.number % self.options.check_every == 0:
+                step = self._check(step, trainer, check)
+            yield step
+        yield from self._look_between(trainer, check)
+        self.target.with_name(self.target.name + RESUME).unlink(missing_ok=True)
+
+    def _predictor(self) -> Predictor:
+        """Return the model at the start, in float32: gradients need it."""
+        base = self.base
+        model = build_from_state(base.state, base.source)
+        return CachingPredictor(
+            EmbeddingCache(),
+            model,
+            base.checksum,
+            base.name,
+            self.options.device,
+            "float32",
+        )
+
+    def _is_over(self, seconds: float) -> bool:
+        options, now = self.options, self.progress
+        return (
+            seconds >= 60 * options.minutes
+            or (options.steps is not None and now.number >= options.steps)
+            or now.checks_in_vain >= options.patience
+        )
+
+    def _check(
+        self, step: TrainingStep, trainer: Trainer, check: Checker
+    ) -> TrainingStep:
+        """Look at the images held out; keep the weights if they are the best yet."""
+        held_out = check(trainer.average)
+        is_best = self._keep_if_best(held_out, trainer.average, trainer)
+        now = self.progress
+        now.checks_in_vain = 0 if is_best else now.checks_in_vain + 1
+        self._save_resume(trainer)
+        return replace(step, held_out=held_out, is_best=is_best)
+
+    def _keep_if_best(
+        self, found: HeldOut | None, weights: Mapping[str, Tensor], trainer: Trainer
+    ) -> bool:
+        now = self.progress
+        if found is not None and now.best is not None and now.start is not None:
+            if merit(found, now.start) <= merit(now.best, now.start):
+                return False
+            now.best = found
+        now.weights = {name: tensor.clone() for name, tensor in weights.items()}
+        self._write(now.weights, trainer)
+        return True
+
+    def _look_between(
+        self, trainer: Trainer, check: Checker
+    ) -> Generator[TrainingStep, None, None]:
+        """Look for something better between the base and the best model."""
+        now = self.progress
+        if now.weights is None and not self.held_out:
+            self._keep_if_best(None, trainer.average, trainer)
+        tuned = now.weights
+        if tuned is None or now.best is None:
+            return
+        for share in SHARES:
+            weights = trainer.between(share, tuned)
+            held_out = check(weights)
+            is_best = self._keep_if_best(held_out, weights, trainer)
+            yield TrainingStep(
+                now.number, now.seconds, held_out=held_out, is_best=is_best
+            )
+
+    def _write(self, weights: Mapping[str, Tensor], trainer: Trainer) -> None:
+        with torch.no_grad():
+            kept = {n: p.detach().clone() for n, p in trainer.trained.items()}
+            for name, parameter in trainer.trained.items():
+                parameter.copy_(weights[name])
+            # Adapters are of the root's weights: on top of others they are merged.
+            is_root = self.base.state is self.base.root_state
+            adapters = adapter_tensors(trainer.model) if is_root else {}
+            state = merged_state(trainer.model)
+            for name, parameter in trainer.trained.items():
+                parameter.copy_(kept[name])
+        adapted = {n.removesuffix(DOWN) for n in adapters if n.endswith(DOWN)}
+        plain = {n: t for n, t in state.items() if n not in adapted}
+        changed = changed_tensors(plain, self.base.root_state)
+        write_tuned(self.target, self._about(), {**changed, **adapters})
+
+    def _about(self) -> TunedAbout:
+        now, base = self.progress, self.base
+        figures = {
+            name: {k: v for k, v in asdict(one).items() if v == v}
+            for name, one in (("before", now.start), ("after", now.best))
+            if one is not None
+        }
+        return TunedAbout(
+            base.root,
+            base.root_checksum,
+            str(recognise_encoder(base.state)),
+            self.options.train,
+            date.today().isoformat(),
+            {
+                "train_images": len(self.trained),
+                "held_out_images": len(self.held_out),
+                "train_objects": count_objects(self.trained),
+                "held_out_objects": count_objects(self.held_out),
+                "steps": now.number,
+                "minutes": round(now.seconds / 60, 2),
+            },
+            figures,
+            base.license,
+            __version__,
+        )
+
+    def _save_resume(self, trainer: Trainer) -> None:
+        now = self.progress
+        state = {
+            "identity": self.identity,
+            "number": now.number,
+            "seconds": now.seconds,
+            "start": None if now.start is None else asdict(now.start),
+            "best": None if now.best is None else asdict(now.best),
+            "weights": now.weights,
+            "checks_in_vain": now.checks_in_vain,
+            "trainer": trainer.state(),
+        }
+        with replacing(self.target.with_name(self.target.name + RESUME)) as part:
+            torch.save(state, part)
+
+    def _restore(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+        now = self.progress
+        now.number, now.seconds = state["number"], state["seconds"]
+        now.start = None if state["start"] is None else HeldOut(**state["start"])
+        now.best = None if state["best"] is None else HeldOut(**state["best"])
+        now.weights = state["weights"]
+        now.checks_in_vain = state["checks_in_vain"]
+        trainer.restore(state["trainer"])
+
+
+def count_objects(images: Sequence[LabelledImage]) -> int:
+    """Objects of all planes; one in several planes counts in each."""
+    return sum(len(set(image.labels.ravel().tolist()) - {0}) for image in images)
+
+
+def export_official(
+    checkpoint: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> None:
+    """Write a fine-tuned model as a checkpoint that the official code loads.
+
+    Parameters
+    ----------
+    checkpoint : path
+        As `finetune` wrote it.
+    out : path
+        A complete state dict, with the names and the types of the base model's file:
+        ``sam_model_registry["vit_b"](checkpoint=out)``, or ``"vit_t"`` of MobileSAM.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, or its base is another model now.
+    OSError
+        If a file cannot be read or written.
+    """
+    target = check_target(out)
+    opened = open_base(Path(checkpoint))
+    build_from_state(opened.state, opened.source)  # refuses what does not fit
+    # In the order and the types of the base's file.
+    state = {
+        name: opened.state[name].to(tensor.dtype).contiguous()
+        for name, tensor in opened.root_state.items()
+    }
+    with replacing(target) as part:
+        torch.save(state, part)
