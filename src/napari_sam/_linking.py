@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -193,6 +192,9 @@ def _best_pairs(
     Labels that overlap no common track are independent: the assignment is solved for
     each group, not for the plane.
     """
+    # Half a second to import, which every `Session` would wait for.
+    from scipy.optimize import linear_sum_assignment
+
     names, rows = np.unique(ours, return_inverse=True)
     keys, columns = np.unique(theirs, return_inverse=True)
     size = len(names) + len(keys)

@@ -21,7 +21,6 @@ from napari_sam._cli.console import (
 )
 from napari_sam._cli.demo_samples import SampleResult, nuclei, spine
 from napari_sam._cli.overlay import Layout, Panel, draw
-from napari_sam._cli.planes import PlaneIndex
 
 FILES = (
     "nuclei_labels.tif",
@@ -29,8 +28,7 @@ FILES = (
     "spine_labels.nii.gz",
     "spine_overlay.png",
 )
-SPINE_PANELS = 4
-SPINE_AXIAL = (3, 15, 24, 38)
+SPINE_COLUMNS = 3
 SPINE_ZOOM = (7.0, 7.0)
 
 _LEGEND = (
@@ -49,7 +47,7 @@ def demo(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Segment nuclei and vertebrae: labels, pictures, and how good they are.
+    """Segment nuclei, follow vertebrae: labels, pictures, and how good they are.
 
     Needs no files and no network. Prompts are simulated: clicks and boxes are
     taken from the ground truth of the samples, in place of a person's.
@@ -143,35 +141,22 @@ def nuclei_picture(result: SampleResult) -> Image.Image:
 
 
 def spine_picture(result: SampleResult) -> Image.Image:
-    """Prompted planes above; below, the volume they make, across the other axis."""
+    """Every plane that was prompted or followed, in order."""
     session = result.session
-    rows, columns = session.axes.plane
     (along,) = session.axes.sliced
-    order = (along, rows, columns)
-    labels, truth = result.labels.transpose(order), result.truth.transpose(order)
+    prompted = [i for (i,) in result.planes]
     panels = []
-    for index in _spread(sorted(result.planes), SPINE_PANELS):
-        prompts = [(one.label, one.prompts) for one in result.planes[index]]
-        (i,) = index
-        caption = f"Sagittal plane {i}, with its prompts"
-        pixels = session.pixels(index)
-        panels.append(Panel(pixels, caption, labels[i], truth[i], prompts))
-    # Across the planes: rows from front to back, columns from plane to plane.
-    volume = np.stack([session.pixels(plane) for plane in session.planes])
-    for row in SPINE_AXIAL:
-        across = (a[:, row].T for a in (volume, labels, truth))
-        pixels, plane, plane_truth = across
-        panels.append(Panel(pixels, f"Axial plane {row}", plane, plane_truth))
-    dice = result.agreement[-1].dice
+    for i in range(min(prompted), max(prompted) + 1):
+        prompts = [(one.label, one.prompts) for one in result.planes.get((i,), [])]
+        how = "prompted" if prompts else "followed"
+        labels, truth = (a.take(i, along) for a in (result.labels, result.truth))
+        caption = f"Sagittal plane {i}, {how}"
+        panels.append(Panel(session.pixels(i), caption, labels, truth, prompts))
+    total = result.agreement[-1]
     title = (
-        f"Lumbar spine, CT: 3 vertebrae in 3D, mean Dice {dice:.2f}; prompts in "
-        f"{len(result.planes)} of {len(session.planes)} planes, the others interpolated"
+        f"Lumbar spine, CT: {len(total.ious)} vertebrae prompted in {len(prompted)} "
+        f"planes, followed through {len(panels) - len(prompted)}: "
+        f"mean Dice {total.dice:.2f} there"
     )
     legend = f"{session.predictor.name}. {_LEGEND}"
-    return draw(panels, Layout(title, legend, SPINE_PANELS, SPINE_ZOOM))
-
-
-def _spread(items: list[PlaneIndex], count: int) -> list[PlaneIndex]:
-    """Take some items evenly from among all."""
-    places = np.linspace(0, len(items) - 1, count + 2).round().astype(int)[1:-1]
-    return [items[i] for i in places]
+    return draw(panels, Layout(title, legend, SPINE_COLUMNS, SPINE_ZOOM))

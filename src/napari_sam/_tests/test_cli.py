@@ -19,6 +19,7 @@ from napari_sam._cli.console import CommandGroup
 from napari_sam._cli.label_images import CleanOptions, clean, paint
 from napari_sam._cli.overlay import Layout, Panel, colour_of, draw, outlines
 from napari_sam._cli.prompts_file import Given, prompts_from_options, read_prompts
+from napari_sam._tests.seeing_predictor import SeeingPredictor
 from napari_sam._tests.test_architecture import run_python
 from napari_sam.io import read_image, read_labels, sample_path, write_labels
 from napari_sam.types import Prediction, Prompts
@@ -332,17 +333,20 @@ def test_overlay_draws_labels_where_they_are() -> None:
     assert [len(lines) for lines in outlines(labels).values()] == [2]
 
 
-def test_interpolation_meets_its_planes() -> None:
-    """Between equal discs is the same disc, between two sizes one of a size between."""
-    small, large = np.zeros((2, 41, 41), np.uint8)
-    small[disk((20, 20), 6)], large[disk((20, 20), 14)] = 3, 3
-    found = demo_samples.interpolate({2: small, 4: small, 8: large})
-    assert sorted(found) == [2, 3, 4, 5, 6, 7, 8]
-    assert (found[3] == small).all()
-    middle = np.zeros_like(small)
-    middle[disk((20, 20), 10)] = 3
-    assert iou(found[6] == 3, middle == 3) > 0.85
-    assert found[6].dtype == small.dtype
+def test_objects_are_followed_between_labelled_planes() -> None:
+    """An object that moves is found between the planes, and nothing beyond them."""
+    image = np.full((7, 64, 72), 40, np.uint8)
+    for z in range(len(image)):
+        image[z, 10 + 2 * z : 26 + 2 * z, 20:44] = 200
+    truth = np.where(image > 100, 3, 0).astype(np.uint8)
+    session = ns.Session(image, SeeingPredictor())
+    labels = demo_samples.follow_between(session, {1: truth[1], 5: truth[5]})
+    assert labels.dtype == np.uint8
+    assert labels.shape == image.shape
+    assert not labels[0].any()
+    assert not labels[6].any()
+    assert iou(labels[2:5] == 3, truth[2:5] == 3) > 0.85
+    np.testing.assert_array_equal(labels[[1, 5]], truth[[1, 5]])
 
 
 def test_models_are_listed(
@@ -404,7 +408,7 @@ def test_demo_runs_on_real_samples(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The demo writes labels in the image's place, pictures, and true figures."""
-    monkeypatch.setattr(demo_samples, "SPINE_STEP", 24)  # for time
+    monkeypatch.setattr(demo_samples, "SPINE_PLANES", (33, 35))  # for time
     out = tmp_path / "new" / "demo"
     result = run("demo", "--out", out)
     assert result.exit_code == 0, result.output
@@ -423,9 +427,15 @@ def test_demo_runs_on_real_samples(
     assert spine.spacing == image.spacing
     assert spine.origin == pytest.approx(image.origin)
     assert np.allclose(spine.direction, image.direction)
+    assert np.flatnonzero(spine.data.any(axis=(1, 2))).tolist() == [33, 34, 35]
+    truth = read_labels(sample_path("spine_ct_labels.nii.gz")).data
+    overlaps = demo_samples.ious(spine.data[34], truth[34], [21, 22, 23])
+    dice = demo_samples.Agreement("", overlaps).dice
+    assert dice > 0.7
+    assert re.search(rf"all vertebrae, followed +3 .* {dice:.3f} ", result.stdout)
     for name in ("nuclei_overlay.png", "spine_overlay.png"):
         with Image.open(out / name) as picture:
-            assert min(picture.size) >= 1000
+            assert picture.width >= 1000
 
 
 def test_demo_layers(predictor: Predictor) -> None:
