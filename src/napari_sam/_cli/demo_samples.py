@@ -23,11 +23,12 @@ from napari_sam._cli.planes import (
     predict_planes,
 )
 from napari_sam._cli.prompts_file import PromptedObject
-from napari_sam.types import Prompts
+from napari_sam.types import Plane, Prompts
 
 if TYPE_CHECKING:
     from napari_sam.io import ImageFile
     from napari_sam.predictor import Predictor
+    from napari_sam.propagation import Seed
     from napari_sam.session import Session
 
 # The brightest cells divide and would leave the others dark.
@@ -230,7 +231,7 @@ def follow_between(
         0 outside the planes given and those between.
     """
     ids = {label for image in planes.values() for label in np.unique(image)[1:]}
-    seeds = {
+    seeds: dict[int, dict[Plane, Seed]] = {
         int(label): {
             index: image == label for index, image in planes.items() if label in image
         }
