@@ -33,6 +33,6 @@ class CachingPredictor(Predictor):
         features = self.cache.get(key, self.device, self.dtype)
         if features is None:
             # Rounded as the cache rounds, whether it was in there or not.
-            features = super().encode([plane])[0].features.half().to(self.dtype)
+            features = super().encode([plane])[0].stored.half().to(self.dtype)
             self.cache.put(key, features)
         return self.restore(features.to(self.dtype), plane, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari_sam.model_folders import SPECS
 from napari_sam.types import ModelSpec
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything"
@@ -121,5 +122,6 @@ MODELS: dict[str, ModelSpec] = {
             "micro-sam: medical images, base",
             "medical_vit_b.pt",
         ),
+        *SPECS,
     )
 }

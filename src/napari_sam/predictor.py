@@ -78,8 +78,11 @@ class Predictor:
         self._asked_precision: Precision = precision
         self.device = choose_device(device)
         self.dtype = choose_dtype(self.device, precision)
-        self.model = set_precision(model.eval(), self.dtype).to(self.device)
+        self._place(model.eval())
         self._kept_side = KeptImageSide()
+
+    def _place(self, model: Sam) -> None:
+        self.model = set_precision(model, self.dtype).to(self.device)
 
     def __repr__(self) -> str:
         return f"Predictor({self.name!r}, device={str(self.device)!r}, {self.dtype})"
@@ -159,7 +162,7 @@ class Predictor:
         return in_batches(self._encode, planes, at_once, self._fall_back_to_cpu)
 
     def restore(self, features: Tensor, plane: ModelInput, key: str) -> ImageEmbedding:
-        """Put stored features (1, 256, 64, 64) of a plane back into an embedding."""
+        """Put `ImageEmbedding.stored` of a plane back into an embedding."""
         return ImageEmbedding(
             features, plane.plane_size, key, self.checksum, plane.window
         )
@@ -167,12 +170,8 @@ class Predictor:
     @torch.inference_mode()
     def _encode(self, planes: Sequence[ModelInput]) -> list[ImageEmbedding]:
         mean, std = self.model.pixel_mean, self.model.pixel_std
-        frames = torch.stack(
-            [
-                transforms.normalize_and_pad(plane.pixels.to(self.device), mean, std)
-                for plane in planes
-            ]
-        )
+        seen = [plane.pixels.to(self.device) for plane in planes]
+        frames = torch.stack([transforms.normalize_and_pad(p, mean, std) for p in seen])
         features = self.model.image_encoder(
             frames.contiguous(memory_format=torch.channels_last)
         )
@@ -281,7 +280,7 @@ class Predictor:
         multimask: bool,
         min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """decoding.Decode prompts without resizing the answers.
+        """Decode prompts without resizing the answers.
 
         Parameters
         ----------
@@ -326,7 +325,7 @@ class Predictor:
     def decode_parts(
         self, embedding: ImageEmbedding, asked: Sequence[tuple[Prompts, decoding.Part]]
     ) -> list[tuple[Tensor, Tensor]]:
-        """decoding.Decode each prompt as if a part of the plane were all there is.
+        """Decode each prompt as if a part of the plane were all there is.
 
         The time goes with the size of the part, and what lies outside cannot draw a
         mask there. Answers differ a little from those of `decode`.
@@ -373,7 +372,7 @@ class Predictor:
         multimask: bool,
         min_score: float | None,
     ) -> tuple[Tensor, Tensor]:
-        """decoding.Decode prompts of one kind as one batch."""
+        """Decode prompts of one kind as one batch."""
         points = decoding.point_tensors(prompts, embedding.plane_size, self.device)
         masks = decoding.mask_tensor(prompts, self.device)
         image = (
@@ -397,4 +396,4 @@ class Predictor:
         # There is no float16 on a CPU, whatever was asked for on the accelerator.
         asked = self._asked_precision
         self.dtype = choose_dtype(self.device, "auto" if asked == "float16" else asked)
-        self.model = set_precision(self.model, self.dtype).to(self.device)
+        self._place(self.model)

@@ -29,6 +29,7 @@ from napari_sam._checkpoint_files import (
 from napari_sam._checkpoint_files import (
     recognise_encoder as recognise_encoder,
 )
+from napari_sam import model_folders
 from napari_sam._model_table import MODELS as MODELS
 from napari_sam._tuned_checkpoint import (
     TunedAbout,
@@ -36,6 +37,7 @@ from napari_sam._tuned_checkpoint import (
     read_about,
     tuned_state,
 )
+from napari_sam.families import load_family
 from napari_sam.modeling.precision import choose_device, choose_dtype
 from napari_sam.predictor import Predictor
 from napari_sam.types import ModelSpec, Precision
@@ -128,7 +130,15 @@ def checkpoint_path(spec: ModelSpec) -> Path:
 
 def is_available(spec: ModelSpec) -> bool:
     """Whether a model's checkpoint is on this machine (not whether it is intact)."""
-    return checkpoint_path(spec).is_file()
+    path = checkpoint_path(spec)
+    return model_folders.is_model_folder(path) if spec.repository else path.is_file()
+
+
+def missing_extra(spec: ModelSpec) -> str | None:
+    """Say what has to be installed before a model can be used; None if nothing."""
+    if not spec.repository or model_folders.is_installed():
+        return None
+    return f"needs the transformers library: {model_folders.INSTALL}"
 
 
 def download(spec: ModelSpec, progressbar: Any = False) -> Path:
@@ -153,6 +163,8 @@ def download(spec: ModelSpec, progressbar: Any = False) -> Path:
         comes with the package is damaged.
     """
     path = checkpoint_path(spec)
+    if spec.repository:
+        return model_folders.fetch(spec, path)
     if spec.bundled:
         if not path.is_file() or not pooch.hashes.hash_matches(path, spec.checksum):
             raise OSError(
@@ -193,8 +205,8 @@ def load_model(
         One of `list_models`; downloaded on first use, except ``"mobile_sam"``, which
         comes with the package. Only a label if ``checkpoint`` is given.
     checkpoint : path, optional
-        A file in the format of SAM, MobileSAM, MedSAM or micro-sam; which encoder it
-        holds is recognised.
+        A file in the format of SAM, MobileSAM, MedSAM or micro-sam, which encoder it
+        holds is recognised; or the folder of a model of the transformers library.
     device : str
         ``"auto"`` (an accelerator if there is one) or a torch device.
     precision : {"auto", "float32", "bfloat16", "float16"}
@@ -211,6 +223,8 @@ def load_model(
         of a known kind.
     OSError
         If the file is missing or cannot be downloaded.
+    ImportError
+        If the model needs a library that is not installed.
 
     Examples
     --------
@@ -219,16 +233,25 @@ def load_model(
     Predictor('mobile_sam', device='cpu', torch.float32)
     """
     choose_dtype(choose_device(device), precision)  # refused before a download
+    folder = _folder_of(name) if checkpoint is None else _checked_path(checkpoint)
+    if folder is not None and folder.is_dir():
+        label = name if checkpoint is None else folder.name
+        return load_family(folder, label, device, precision)
     opened = open_named(name) if checkpoint is None else open_file(checkpoint)
     model = build_from_state(opened.state, opened.source)
     return Predictor(model, opened.checksum, opened.name, device, precision)
+
+
+def _folder_of(name: str) -> Path | None:
+    spec = get_spec(name)
+    return download(spec) if spec.repository else None
 
 
 def _checked_path(checkpoint: str | os.PathLike[str]) -> Path:
     if not isinstance(checkpoint, (str, os.PathLike)):
         raise ValueError(f"checkpoint must be a path, got {checkpoint!r}.")
     path = Path(checkpoint).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no checkpoint file {path}.")
     return path
 
@@ -302,6 +325,11 @@ def open_file(checkpoint: str | os.PathLike[str]) -> OpenedModel:
 def _open(path: Path, checksum: str, named: tuple[str, str, str]) -> OpenedModel:
     """Read a file; `named` is its name, what it is found by, and its licence."""
     name, root, license_ = named
+    if path.is_dir():
+        raise ValueError(
+            f"{name} is a model of the transformers library, and those cannot be "
+            "fine-tuned here."
+        )
     checksum = checksum or f"xxh128:{pooch.file_hash(str(path), alg='xxh128')}"
     loaded = read_file(path)
     if not is_tuned(loaded):

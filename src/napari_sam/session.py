@@ -305,7 +305,7 @@ class Session(VolumeMethods, AutomaticMethods, SimilarMethods, TileMethods):
         key = predictor.key(seen)
         features = self.cache.get(key, predictor.device, predictor.dtype)
         if features is None:
-            features = predictor.encode([seen])[0].features
+            features = predictor.encode([seen])[0].stored
             # The cache rounds to half precision; a fresh embedding is rounded too.
             features = features.half().to(predictor.dtype)
             self.cache.put(key, features)

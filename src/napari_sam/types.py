@@ -22,6 +22,7 @@ Plane: TypeAlias = int | tuple[int, ...]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EncoderType: TypeAlias = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
+Architecture: TypeAlias = EncoderType | Literal["sam2", "sam3", "sam_hq"]
 
 MODEL_SIZE = 1024
 """Side in pixels of the square frame the image encoder sees."""
@@ -135,9 +136,7 @@ class Prompts:
 
 
 def _check_points(points: ArrayLike | None) -> NDArray[np.float64]:
-    if points is None:
-        return np.zeros((0, 2))
-    numbers = _as_numbers("points", points)
+    numbers = _as_numbers("points", () if points is None else points)
     if numbers.size == 0:
         return np.zeros((0, 2))
     if numbers.ndim != 2 or numbers.shape[1] != 2:
@@ -300,9 +299,8 @@ class Window:
     @property
     def slices(self) -> tuple[slice, slice]:
         """Row and column slices that cut the window out of a plane."""
-        return slice(self.row_min, self.row_max), slice(
-            self.column_min, self.column_max
-        )
+        rows = slice(self.row_min, self.row_max)
+        return rows, slice(self.column_min, self.column_max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,6 +319,8 @@ class ImageEmbedding:
         sha256 over the weights that made the features.
     window : Window, optional
         The rectangle of the plane that was encoded; the whole plane if None.
+    levels : torch.Tensor of shape (N,), optional
+        All of the features, if the decoder reads several sizes of them.
     """
 
     features: Tensor
@@ -328,11 +328,17 @@ class ImageEmbedding:
     key: str
     model_checksum: str
     window: Window | None = None
+    levels: Tensor | None = None
+
+    @property
+    def stored(self) -> Tensor:
+        """What a cache keeps, and `Predictor.restore` makes an embedding of again."""
+        return self.features if self.levels is None else self.levels
 
     @property
     def nbytes(self) -> int:
-        """Size of the features in bytes."""
-        return int(self.features.numel() * self.features.element_size())
+        """Size in bytes of all that the decoder reads."""
+        return int(self.stored.numel() * self.stored.element_size())
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,27 +368,33 @@ class ModelSpec:
     ----------
     name : str
         The name `load_model` takes.
-    encoder : {"vit_t", "vit_b", "vit_l", "vit_h"}
-        Image encoder: TinyViT (MobileSAM) or ViT base, large, huge.
+    encoder : {"vit_t", "vit_b", "vit_l", "vit_h", "sam2", "sam3", "sam_hq"}
+        TinyViT (MobileSAM), ViT base, large, huge; or a family of transformers.
     url : str
-        Address of the checkpoint.
+        Address of the checkpoint, or of the page of a model of several files.
     checksum : str
-        ``"sha256:..."`` or ``"xxh128:..."`` of the file.
+        ``"sha256:..."`` or ``"xxh128:..."`` of the file; empty if there are several.
     license : str
         Licence of the weights, shown before the first download.
     description : str
         What the model was trained on, in a few words.
     file_name : str
-        Name of the file in the package or in the cache directory.
+        Name of the file (or folder) in the package or in the cache directory.
     bundled : bool
         Whether the file is part of the package.
+    repository : str
+        Where Hugging Face has the model's folder; empty for models of one file.
+    size : str
+        How much is downloaded, if the encoder does not say it.
     """
 
     name: str
-    encoder: EncoderType
+    encoder: Architecture
     url: str
     checksum: str
     license: str
     description: str
     file_name: str
     bundled: bool = False
+    repository: str = ""
+    size: str = ""

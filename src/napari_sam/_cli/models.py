@@ -41,9 +41,13 @@ def _where(spec: "ModelSpec") -> str:
     """Whether a model is here, and its size if it is."""
     from napari_sam import registry
 
+    if registry.missing_extra(spec):
+        return "needs transformers"
     if not registry.is_available(spec):
         return "to download"
-    megabytes = registry.checkpoint_path(spec).stat().st_size / 1e6
+    path = registry.checkpoint_path(spec)
+    files = path.iterdir() if path.is_dir() else [path]
+    megabytes = sum(file.stat().st_size for file in files) / 1e6
     how = "included" if spec.bundled else "downloaded" if spec.url else "yours"
     return f"{how}, {megabytes:.0f} MB"
 

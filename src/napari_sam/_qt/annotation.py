@@ -16,16 +16,16 @@ from napari_sam._layers_view import image_shape
 from napari_sam._qt import keys, workspace
 from napari_sam._qt.activity import Activity
 from napari_sam._qt.controller import Annotator
-from napari_sam._qt.controls import Controls, fill, show_keys
+from napari_sam._qt.controls import Controls, fill, grey_out, show_keys
 from napari_sam._qt.engine import Engine
 from napari_sam._qt.pictures import ready_along
 from napari_sam._qt.preferences import on_keys_changed, read_preferences
-from napari_sam._qt.scene import SIZES
+from napari_sam._qt.scene import size_text
 from napari_sam._qt.session_controls import SessionControls
 from napari_sam._qt.shared_cache import shared_cache
 from napari_sam._qt.state import Choices, cache_text, shown_answer, status_text
 from napari_sam._qt.volume_section import VolumeSection
-from napari_sam.registry import get_spec, list_models
+from napari_sam.registry import get_spec, list_models, missing_extra
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -84,6 +84,8 @@ class SegmentAnythingWidget(QWidget):
             [(spec.name, spec.name) for spec in list_models()],
             self.annotator.choices.model,
         )
+        for row, spec in enumerate(list_models()):
+            grey_out(self.controls.model, row, missing_extra(spec))
         self._connect()
         self._keys: dict[str, list[str]] = {}
         self._bind_keys()
@@ -165,7 +167,7 @@ class SegmentAnythingWidget(QWidget):
         self._refresh_choosers()
         spec = get_spec(choices.model)
         controls.about_model.setText(
-            f"{spec.description} · {SIZES[spec.encoder]} · {spec.license}"
+            f"{spec.description} · {size_text(spec)} · {spec.license}"
         )
         controls.start.setText("Download" if scene.download else "Start")
         controls.start.setEnabled(own.image is not None)

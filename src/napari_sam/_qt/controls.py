@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
     QAbstractButton,
     QButtonGroup,
@@ -70,6 +71,15 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     for widget in widgets:
         layout.addWidget(widget)
     return layout
+
+
+def grey_out(box: QComboBox, row: int, reason: str | None) -> None:
+    """Show why an entry cannot be chosen; None if it can."""
+    model = box.model()
+    item = model.item(row) if isinstance(model, QStandardItemModel) else None
+    if item is not None:
+        item.setEnabled(reason is None)
+        item.setToolTip(reason or "")
 
 
 def fill(

@@ -17,13 +17,13 @@ from napari_sam._qt.engine import Source
 from napari_sam._qt.state import Choices, Scene
 from napari_sam._qt.workspace import images_of
 from napari_sam.registry import get_spec, is_available
-from napari_sam.types import EncoderType
+from napari_sam.types import Architecture, ModelSpec
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
 # Parameters in float32: what a checkpoint of each encoder weighs.
-SIZES: dict[EncoderType, str] = {
+SIZES: dict[Architecture, str] = {
     "vit_t": "40 MB",
     "vit_b": "375 MB",
     "vit_l": "1.2 GB",
@@ -100,4 +100,9 @@ def download_text(model: str) -> str | None:
     spec = get_spec(model)
     if is_available(spec):
         return None
-    return f"Download it once: about {SIZES[spec.encoder]}, licence {spec.license}."
+    return f"Download it once: about {size_text(spec)}, licence {spec.license}."
+
+
+def size_text(spec: ModelSpec) -> str:
+    """Say how large a model's files are, about."""
+    return spec.size or SIZES[spec.encoder]

@@ -20,7 +20,7 @@ from napari_sam._qt.engine import (
     neighbours,
 )
 from napari_sam._qt.keys import ACTIONS
-from napari_sam._qt.scene import SIZES, download_text
+from napari_sam._qt.scene import download_text, size_text
 from napari_sam._qt.state import (
     Choices,
     Scene,
@@ -163,7 +163,7 @@ def test_a_model_is_downloaded_only_after_its_size_and_licence_were_shown(
     if spec.bundled:
         assert text is None
     else:
-        assert SIZES[spec.encoder] in text
+        assert size_text(spec) in text
         assert spec.license in text
 
 

@@ -1,0 +1,198 @@
+"""Models of the transformers library: opening them, and what they answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam import Prompts, load_model, model_folders
+from napari_sam._square_frame import answer_to_square, square_to_answer, stretch_pixels
+from napari_sam._tests.tiny_families import FAMILIES, save_tiny
+from napari_sam.registry import (
+    MODELS,
+    checkpoint_path,
+    download,
+    is_available,
+    missing_extra,
+)
+
+SPEC = MODELS["sam2.1_hiera_tiny"]
+SQUARE = np.random.default_rng(1).integers(0, 255, (1024, 1024, 3), dtype=np.uint8)
+MASK = np.where(np.hypot(*np.indices((256, 256)) - 80) < 40, 5.0, -5.0)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request, tmp_path_factory):
+    """Save a tiny model of each family."""
+    return save_tiny(request.param, tmp_path_factory.mktemp(request.param) / "v2.1")
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """Return a copy of a model's folder, to be damaged."""
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    """Keep downloads in an empty folder."""
+    monkeypatch.setenv("NAPARI_SAM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_answers_are_those_of_the_library(folder, multimask):
+    """Its own way from pixels to masks, for a plane that needs no resizing."""
+    predictor = load_model(checkpoint=folder, device="cpu", precision="float32")
+    assert predictor.name == "v2.1"
+    prompts = Prompts([[400, 300], [90, 80]], [1, 0], [100, 200, 700, 600], MASK)
+    found = predictor.predict(predictor.embed(SQUARE), prompts, multimask)
+    network, side = predictor.model, predictor.side
+    family = predictor.family
+    pixels = stretch_pixels(torch.from_numpy(SQUARE).permute(2, 0, 1), side)[None] / 255
+    mean, std = (
+        torch.tensor(v)[None, :, None, None] for v in (family.mean, family.std)
+    )
+    masks = torch.from_numpy(MASK)[None, None].float()
+    scale = side / 1024
+    with torch.inference_mode():
+        expected = network(
+            pixel_values=(pixels - mean) / std,
+            input_points=scale * torch.tensor([[[[300.0, 400.0], [80.0, 90.0]]]]),
+            input_labels=torch.tensor([[[1, 0]]]),
+            input_boxes=scale * torch.tensor([[[200.0, 100.0, 600.0, 700.0]]]),
+            input_masks=answer_to_square(masks, SQUARE.shape[:2], side * 2 // 7)
+            if side == 1008  # SAM 3's answers are 288 wide
+            else masks,
+            multimask_output=multimask,
+        )
+    logits = square_to_answer(expected.pred_masks[0], SQUARE.shape[:2], 256)
+    np.testing.assert_allclose(found.logits, logits[0], atol=1e-3, rtol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.iou_scores[0, 0], atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(100, 100), (100, 50), (33, 100)])
+def test_square_and_answer_frames_are_inverse(size):
+    """Smooth values come back where the plane is."""
+    rows, columns = np.indices((288, 288)) / 288
+    values = torch.from_numpy(np.sin(3 * rows) + columns)[None, None].float()
+    there = square_to_answer(values, size, 256)
+    back = answer_to_square(there, size, 288)
+    torch.testing.assert_close(back, values, atol=0.03, rtol=0)
+
+
+def test_answers_lie_where_the_plane_is():
+    """What is stretched over the square is the plane's part of the answer frame."""
+    half = torch.full((1, 1, 256, 256), -1.0)
+    half[..., :128] = 1  # the plane's left half
+    answer = square_to_answer(half, (100, 50), 256)[0, 0]
+    assert (answer[:, :63] > 0).all()
+    assert (answer[:, 65:] < 0).all()
+    assert square_to_answer(half, (70, 70), 256) is half
+
+
+def test_wrong_folders_are_refused(tmp_path, copy):
+    """What is missing or damaged is said, and which model it is not."""
+    with pytest.raises(ValueError, match=r"config\.json"):
+        load_model(checkpoint=tmp_path)
+    weights, config = copy / "model.safetensors", copy / "config.json"
+    content = config.read_text(encoding="utf-8")
+    for text, message in (
+        ('{"model_type": "bert"}', "got 'bert'"),
+        ("{", "does not say"),
+        ("[]", "does not say"),
+    ):
+        config.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=message):
+            load_model(checkpoint=copy)
+    config.write_text(content, encoding="utf-8")
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="cannot be opened"):
+        load_model(checkpoint=copy)
+    weights.unlink()
+    with pytest.raises(ValueError, match="safetensors"):
+        load_model(checkpoint=copy)
+    with pytest.raises(FileNotFoundError):
+        load_model(checkpoint=copy / "nothing")
+
+
+def test_missing_weights_are_refused(copy):
+    """They would be random numbers."""
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(copy / "model.safetensors")
+    (name,) = (name for name in state if name.endswith("iou_token.weight"))
+    del state[name]
+    save_file(state, copy / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks 1 .*iou_token"):
+        load_model(checkpoint=copy)
+
+
+def test_other_weights_have_another_checksum(tmp_path):
+    """So that embeddings never mix; the same folder has always the same."""
+    one, other = (save_tiny("sam2", tmp_path / str(seed), seed) for seed in (0, 1))
+    sums = [model_folders.folder_checksum(path) for path in (one, one, other)]
+    assert sums[0] == sums[1] != sums[2]
+
+
+def test_a_model_in_its_place_opens_by_name(cache):
+    """Nothing is downloaded then."""
+    assert not is_available(SPEC)
+    save_tiny("sam2", checkpoint_path(SPEC))
+    assert is_available(SPEC)
+    predictor = load_model(SPEC.name, device="cpu", precision="float32")
+    assert predictor.name == SPEC.name
+
+
+def test_download_fetches_no_pickles(cache, monkeypatch):
+    """Configuration and safetensors only, into the folder where they are found."""
+    asked = []
+
+    def snapshot(repository, local_dir, allow_patterns):
+        asked.append((repository, allow_patterns))
+        save_tiny("sam2", local_dir)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert download(SPEC) == download(SPEC) == checkpoint_path(SPEC)
+    assert asked == [("facebook/sam2.1-hiera-tiny", ["config.json", "*.safetensors"])]
+
+
+def test_a_failed_download_says_what_to_put_where(cache, monkeypatch):
+    """Which files, from which page, into which folder."""
+
+    def offline(*args, **kwargs):
+        raise OSError("no route to host.\nDetails")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(OSError, match="no route to host") as caught:
+        load_model(SPEC.name)
+    for part in ("model.safetensors", SPEC.url, str(cache / SPEC.name)):
+        assert part in str(caught.value)
+    assert "Details" not in str(caught.value)
+
+
+@pytest.mark.parametrize("family", ["sam2"])
+def test_without_the_library(family, cache, tmp_path, monkeypatch):
+    """One sentence says what to install; other models are as before."""
+    folder = save_tiny(family, tmp_path / family)
+    assert missing_extra(SPEC) is None
+    monkeypatch.setattr(model_folders, "find_spec", lambda name: None)
+    assert "pip install" in missing_extra(SPEC)
+    assert missing_extra(MODELS["sam_vit_b"]) is None
+    for options in ({"checkpoint": folder}, {"name": SPEC.name}):
+        with pytest.raises(ImportError, match=r"napari-sam-stacks\[transformers\]"):
+            load_model(**options)
+
+
+@pytest.mark.parametrize("spec", model_folders.SPECS, ids=lambda spec: spec.name)
+def test_rows(spec):
+    """A page, a licence, a size, and a family that there is."""
+    assert spec.url == f"https://huggingface.co/{spec.repository}"
+    assert spec.license
+    assert spec.size
+    assert spec.encoder in FAMILIES
+    assert json.dumps(spec.description)

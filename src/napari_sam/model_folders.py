@@ -1,0 +1,239 @@
+"""Folders of the transformers library's models: found, fetched, recognised, opened.
+
+The library is optional: it is imported when a model is opened. A model is a folder
+with ``config.json`` and the weights as ``*.safetensors``, as its page on Hugging Face
+has them; pickled weights, which could run code, are not read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pooch
+import torch
+from torch import nn
+
+from napari_sam.types import Architecture, ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INSTALL = 'pip install "napari-sam-stacks[transformers]"'
+CONFIG, WEIGHTS = "config.json", "*.safetensors"
+
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the models of one kind have in common.
+
+    Parameters
+    ----------
+    encoder : str
+        Name of the family in `ModelSpec.encoder`.
+    class_name : str
+        The library's class.
+    stretches : bool
+        Whether planes are stretched to a square; else they are padded, as for SAM.
+    mean, std : tuple of float
+        What pixels between 0 and 1 are standardised by.
+    """
+
+    encoder: Architecture
+    class_name: str
+    stretches: bool = True
+    mean: tuple[float, float, float] = _IMAGENET[0]
+    std: tuple[float, float, float] = _IMAGENET[1]
+
+
+SAM2 = Family("sam2", "Sam2Model")
+SAM3 = Family("sam3", "Sam3TrackerModel", mean=_HALF[0], std=_HALF[1])
+SAM_HQ = Family("sam_hq", "SamHQModel", stretches=False)
+
+# By "model_type" in config.json; checkpoints for video hold a model for images, too.
+FAMILIES = {
+    "sam2": SAM2,
+    "sam2_video": SAM2,
+    "sam3_tracker": SAM3,
+    "sam3_tracker_video": SAM3,
+    "sam3_video": SAM3,
+    "sam_hq": SAM_HQ,
+}
+
+
+def _spec(
+    name: str, encoder: Architecture, repository: str, about: tuple[str, str, str]
+) -> ModelSpec:
+    license, size, description = about
+    page = f"https://huggingface.co/{repository}"
+    return ModelSpec(
+        name, encoder, page, "", license, description, name, False, repository, size
+    )
+
+
+SPECS = (
+    *(
+        _spec(
+            f"sam2.1_hiera_{short}",
+            "sam2",
+            f"facebook/sam2.1-hiera-{short.replace('_', '-')}",
+            ("Apache-2.0", size, f"Segment Anything 2.1, {words}: photographs, video"),
+        )
+        for short, size, words in (
+            ("tiny", "160 MB", "tiny"),
+            ("small", "190 MB", "small"),
+            ("base_plus", "330 MB", "base"),
+            ("large", "900 MB", "large"),
+        )
+    ),
+    *(
+        _spec(
+            f"sam_hq_vit_{short[0]}",
+            "sam_hq",
+            f"syscv-community/sam-hq-vit-{short}",
+            ("Apache-2.0", size, f"SAM-HQ, {short}: photographs, sharper outlines"),
+        )
+        for short, size in (("base", "380 MB"), ("large", "1.3 GB"), ("huge", "2.6 GB"))
+    ),
+    _spec(
+        "sam3_tracker",
+        "sam3",
+        "facebook/sam3",
+        (
+            "SAM License; access must be asked for on the model's page",
+            "3.4 GB",
+            "Segment Anything 3, points and boxes: photographs, video",
+        ),
+    ),
+)
+
+
+def is_installed() -> bool:
+    """Whether the transformers library is there."""
+    return find_spec("transformers") is not None
+
+
+def check_installed() -> None:
+    """Refuse to go on without the library.
+
+    Raises
+    ------
+    ImportError
+        With what to install.
+    """
+    if not is_installed():
+        raise ImportError(
+            f"this model needs the transformers library; install it with: {INSTALL}"
+        )
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder has a configuration and weights."""
+    return (folder / CONFIG).is_file() and any(folder.glob(WEIGHTS))
+
+
+def fetch(spec: ModelSpec, folder: Path) -> Path:
+    """Download a model's files from Hugging Face, unless they are there.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    folder : Path
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ImportError
+        Without the transformers library.
+    OSError
+        If they cannot be fetched, with what to put where instead.
+    """
+    if is_model_folder(folder):
+        return folder
+    check_installed()
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(
+            spec.repository, local_dir=folder, allow_patterns=[CONFIG, WEIGHTS]
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise OSError(
+            f"could not download {spec.name} ({reason}); fetch {CONFIG} and "
+            f"model.safetensors from {spec.url} by other means and save them in "
+            f"{folder}, where they are found."
+        ) from error
+    return folder
+
+
+def read_family(folder: Path) -> Family:
+    """Tell from its configuration which family a folder's model is of.
+
+    Raises
+    ------
+    ValueError
+        If the folder has no configuration and weights, or of none of the families.
+    """
+    if not is_model_folder(folder):
+        raise ValueError(
+            f"{folder} is not a model's folder: {CONFIG} and {WEIGHTS} must be in it."
+        )
+    try:
+        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{folder / CONFIG} does not say a model_type.") from None
+    if kind not in FAMILIES:
+        raise ValueError(
+            f"{folder} must be a model of {', '.join(sorted(FAMILIES))}, got {kind!r}."
+        )
+    return FAMILIES[kind]
+
+
+def folder_checksum(folder: Path) -> str:
+    """Checksum of a model's configuration and weights."""
+    files = [folder / CONFIG, *sorted(folder.glob(WEIGHTS))]
+    sums = "".join(pooch.file_hash(str(file), alg="xxh128") for file in files)
+    return f"xxh128:{sums}"
+
+
+def read_network(folder: Path, family: Family) -> nn.Module:
+    """Open a folder's model; every tensor must be there and fit.
+
+    Raises
+    ------
+    ImportError
+        Without the transformers library.
+    ValueError
+        If files are damaged, or weights are missing.
+    """
+    check_installed()
+    import transformers
+
+    kind = getattr(transformers, family.class_name)
+    try:
+        network, found = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except Exception as error:  # what is raised depends on which file is damaged
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ValueError(f"{folder} cannot be opened as a model: {reason}.") from error
+    lacking = sorted(found["missing_keys"])
+    if lacking:
+        raise ValueError(
+            f"{folder} lacks {len(lacking)} of the model's weights, {lacking[0]} first."
+        )
+    return network  # type: ignore[no-any-return]
