@@ -65,7 +65,7 @@ class FamilyPredictor(Predictor):
     ) -> None:
         self.family = family
         super().__init__(model, checksum, **options)  # type: ignore[arg-type]
-        self.side = int(model.prompt_encoder.input_image_size)  # type: ignore[arg-type]
+        self.side = int(self.model.prompt_encoder.input_image_size)
         self._shapes = _level_shapes(self.model, family)
 
     def _place(self, model: Any) -> None:

@@ -181,12 +181,15 @@ def read_family(folder: Path) -> Family:
 
     Raises
     ------
+    FileNotFoundError
+        If the folder has no configuration or no weights.
     ValueError
-        If the folder has no configuration and weights, or of none of the families.
+        If they are of none of the families.
     """
     if not is_model_folder(folder):
-        raise ValueError(
-            f"{folder} is not a model's folder: {CONFIG} and {WEIGHTS} must be in it."
+        raise FileNotFoundError(
+            f"there is no checkpoint file {folder}; a model's folder must have {CONFIG} "
+            f"and {WEIGHTS}."
         )
     try:
         kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]

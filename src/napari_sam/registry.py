@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 import pooch
 
+from napari_sam import model_folders
 from napari_sam._checkpoint_files import (
     build_from_state as build_from_state,
 )
@@ -29,7 +30,6 @@ from napari_sam._checkpoint_files import (
 from napari_sam._checkpoint_files import (
     recognise_encoder as recognise_encoder,
 )
-from napari_sam import model_folders
 from napari_sam._model_table import MODELS as MODELS
 from napari_sam._tuned_checkpoint import (
     TunedAbout,
