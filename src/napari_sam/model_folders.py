@@ -188,8 +188,8 @@ def read_family(folder: Path) -> Family:
     """
     if not is_model_folder(folder):
         raise FileNotFoundError(
-            f"there is no checkpoint file {folder}; a model's folder must have {CONFIG} "
-            f"and {WEIGHTS}."
+            f"there is no checkpoint file {folder}; a model's folder must have "
+            f"{CONFIG} and {WEIGHTS}."
         )
     try:
         kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
