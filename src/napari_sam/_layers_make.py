@@ -75,7 +75,7 @@ def session_arguments(
     )
 
 
-def placement(image_layer: Image) -> dict[str, Any]:
+def placement(image_layer: Image | Labels) -> dict[str, Any]:
     """Keywords that put another layer where an image is: transforms, units, axes."""
     return {
         "scale": image_layer.scale,

@@ -62,9 +62,9 @@ class Preview:
         drawn = (prediction, mask_index, object_id)
         if drawn != self._drawn:
             mask = prediction.masks[mask_index]
-            _draw(layer, plane_data(mask, object_id, view))
+            draw(layer, plane_data(mask, object_id, view))
             self._drawn = drawn
-        _place(layer, place)
+        place_at(layer, place)
         if not layer.visible:
             layer.visible = True
 
@@ -125,13 +125,17 @@ def plane_data(
     -------
     ndarray, int32
     """
+    return plane_labels(np.where(mask, np.int32(object_id), np.int32(0)), view)
+
+
+def plane_labels(labels: NDArray[np.int32], view: ViewPlane) -> NDArray[np.int32]:
+    """Do as `plane_data` with a label image (H, W)."""
     rows, columns = view.plane_axes
-    pixels = mask.T if rows > columns else mask
-    data = np.where(pixels, np.int32(object_id), np.int32(0))
-    return np.expand_dims(data, view.sliced_axes)
+    pixels = labels.T if rows > columns else labels
+    return np.expand_dims(pixels, view.sliced_axes)
 
 
-def plane_placement(image: Image, view: ViewPlane) -> dict[str, Any]:
+def plane_placement(image: Image | Labels, view: ViewPlane) -> dict[str, Any]:
     """Keywords that put a layer of one plane where that plane is in an image.
 
     Parameters
@@ -152,7 +156,7 @@ def plane_placement(image: Image, view: ViewPlane) -> dict[str, Any]:
     return {**place, "translate": own(first)}
 
 
-def _draw(layer: Labels, data: NDArray[np.int32]) -> None:
+def draw(layer: Labels, data: NDArray[np.int32]) -> None:
     """Show other labels; of the same shape, they are written into the array."""
     if layer.data.shape != data.shape:
         layer.data = data
@@ -163,7 +167,7 @@ def _draw(layer: Labels, data: NDArray[np.int32]) -> None:
     layer.refresh(thumbnail=False, highlight=False, extent=False)
 
 
-def _place(layer: Labels, place: dict[str, Any]) -> None:
+def place_at(layer: Labels, place: dict[str, Any]) -> None:
     """Move a layer, touching only what differs: each change redraws."""
     for name, value in place.items():
         current = getattr(layer, name)

@@ -53,22 +53,26 @@ def spacing_along(image: Image, view: ViewPlane, along: int) -> Spacing:
     axes = [view.sliced_axes[along], *view.plane_axes]
     units = (view.units or image.units)[-image.ndim :]
     matrix = world_matrix(image, view.units)[:-1, :-1]
-    matrix = matrix * [[_micrometres(unit)] for unit in units]
+    matrix = matrix * [[micrometres(unit)] for unit in units]
     steps = np.linalg.norm(matrix, axis=0)[axes]
     kinds = [units[axis].dimensionality for axis in axes]
     return Spacing(
         (float(steps[0]), float(steps[1]), float(steps[2])),
-        is_length=all(_is_length(units[axis]) for axis in axes[1:]),
+        is_length=all(is_length_unit(units[axis]) for axis in axes[1:]),
         is_space=kinds[0] == kinds[1] == kinds[2],
     )
 
 
-def _is_length(unit: Any) -> bool:
+def is_length_unit(unit: Any) -> bool:
+    """Whether a unit of an axis measures length."""
     return dict(unit.dimensionality) == {"[length]": 1}
 
 
-def _micrometres(unit: Any) -> float:
-    return float((1 * unit).to("micrometer").magnitude) if _is_length(unit) else 1.0
+def micrometres(unit: Any) -> float:
+    """Micrometres in a unit; 1 if it measures no length."""
+    if not is_length_unit(unit):
+        return 1.0
+    return float((1 * unit).to("micrometer").magnitude)
 
 
 def extent_text(extent: Extent, spacing: Spacing) -> str:

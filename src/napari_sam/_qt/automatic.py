@@ -1,0 +1,166 @@
+"""The dock widget "Automatic masks"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+# In the main thread, and before there is work: see `annotation`.
+import torch  # noqa: F401
+
+from napari_sam._qt import workspace
+from napari_sam._qt.automatic_controls import AutomaticControls
+from napari_sam._qt.automatic_finder import Finder
+from napari_sam._qt.controls import fill
+from napari_sam._qt.engine import Engine
+from napari_sam._qt.job_widget import JobWidget
+from napari_sam._qt.plane_layer import lengths
+from napari_sam._qt.preferences import read_preferences
+from napari_sam._qt.shared_cache import shared_cache
+from napari_sam.registry import list_models
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from qtpy.QtWidgets import QWidget
+
+NEW_LABELS = "new layer"
+NO_SHAPES = "none: add a Shapes layer"
+
+
+class AutomaticMasksWidget(JobWidget):
+    """Objects found without prompts, chosen with sliders, written into labels.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    engine : Engine, optional
+        What computes; its own by default.
+    parent : QWidget, optional
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,  # napari looks for this very name
+        engine: Engine | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        preferences = read_preferences()
+        if engine is None:
+            engine = Engine(None, shared_cache(preferences), preferences.precision)
+        self.viewer = viewer
+        # No child of this widget: it must live until it has been told to close.
+        self.finder = Finder(viewer, engine)
+        super().__init__(self.finder.runner, self.finder.close, parent)
+        self.controls = AutomaticControls()
+        models = [(spec.name, spec.name) for spec in list_models()]
+        fill(self.controls.model, models, preferences.model)
+        self.lay_out(self.controls.layout)
+        self._connect()
+        self.finder.choose(model=preferences.model)
+
+    def _connect(self) -> None:
+        own, controls = self.finder, self.controls
+        own.changed.connect(self.refresh)
+        own.filtered.connect(self._refresh_table)
+        own.chosen_changed.connect(controls.table.select_number)
+        controls.table.picked.connect(own.pick)
+        for name in ("image", "target", "region"):
+            box = getattr(controls, name)
+            box.activated.connect(
+                lambda _, name=name, box=box: own.set_layers(
+                    **{name: box.currentData()}
+                )
+            )
+        boxes = {
+            "model": controls.model,
+            "mode": controls.mode,
+            "points_per_side": controls.grid,
+            "overlap": controls.overlap,
+        }
+        for name, box in boxes.items():
+            box.activated.connect(
+                lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
+            )
+        for one in (
+            controls.score,
+            controls.stability,
+            controls.overlap_limit,
+            controls.smallest,
+            controls.largest,
+        ):
+            one.valueChanged.connect(lambda _: own.choose(filters=controls.values))
+        controls.run.clicked.connect(own.run)
+        controls.run_stack.clicked.connect(own.run_stack)
+        controls.accept.clicked.connect(lambda: own.accept(controls.table.numbers))
+        controls.reject.clicked.connect(lambda: own.reject(controls.table.numbers))
+        controls.accept_all.clicked.connect(own.accept_all)
+        controls.reject_all.clicked.connect(own.reject_all)
+        controls.restore.clicked.connect(own.restore)
+        controls.undo.clicked.connect(own.undo)
+        self.cancel.clicked.connect(own.cancel)
+
+    def _refresh_table(self) -> None:
+        self.controls.table.show_found(self.finder.found, self.finder.chosen)
+
+    def refresh(self) -> None:
+        """Show in the controls what is known now."""
+        own, controls = self.finder, self.controls
+        self._refresh_choosers()
+        is_free = not own.runner.is_busy
+        can_run = is_free and own.source is not None
+        controls.run.setEnabled(can_run)
+        controls.run_stack.setVisible(own.is_stack)
+        controls.run_stack.setEnabled(can_run and own.choices.mode == "everything")
+        controls.download.setText(own.download or "")
+        controls.download.setVisible(bool(own.download))
+        shown = 0 if own.found is None else len(own.found.numbers)
+        for one in (controls.accept, controls.reject):
+            one.setEnabled(is_free and own.chosen > 0)
+        for one in (controls.accept_all, controls.reject_all):
+            one.setEnabled(is_free and shown > 0)
+        controls.restore.setEnabled(bool(own.dismissed))
+        controls.undo.setEnabled(is_free and own.writer.can_undo)
+        if own.image is not None and own.view is not None:
+            controls.area_unit.setText(f"{lengths(own.image, own.view)[1]}²")
+        self.status.setText(self._text(shown))
+        self.progress.setFormat(f"{own.progress.text}  %p%")
+        self.progress.setToolTip(own.progress.text)
+        self.show_fraction(own.progress.done)
+
+    def _refresh_choosers(self) -> None:
+        own, controls = self.finder, self.controls
+        images = [(layer.name, layer) for layer in workspace.images_of(self.viewer)]
+        fill(controls.image, images, own.image)
+        targets = workspace.targets_of(self.viewer, own.image, own.view)
+        labels: list[tuple[str, Any]] = [(layer.name, layer) for layer in targets]
+        fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        shapes: list[tuple[str, Any]] = [(one.name, one) for one in own.regions]
+        fill(controls.region, shapes or [(NO_SHAPES, None)], own.region)
+        controls.show_region(own.choices.mode == "region")
+        for box, value in (
+            (controls.model, own.choices.model),
+            (controls.mode, own.choices.mode),
+            (controls.grid, own.choices.points_per_side),
+            (controls.overlap, own.choices.overlap),
+        ):
+            box.setCurrentIndex(box.findData(value))
+
+    def _text(self, shown: int) -> str:
+        """Say what was done, and what to do next."""
+        own = self.finder
+        if own.runner.is_busy:
+            return f"{own.progress.text} ..."
+        if own.image is None:
+            return "Open an image, or choose one above."
+        if own.problem:
+            return own.problem
+        if own.message:
+            return own.message
+        if own.found is None:
+            return "Press Find objects; then choose among what is found."
+        total = len(own.found.masks.every)
+        if shown == 0:
+            return f"None of {total} masks is shown: widen the filters, or search anew."
+        return (
+            f"{shown} objects of {total} masks. Move the sliders, click objects to "
+            "choose them, then accept one or all."
+        )

@@ -1,0 +1,72 @@
+"""What the user of "Automatic masks" chose, and what was found, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from napari_sam._qt.automatic_engine import Filters, Numbered
+from napari_sam._qt.plane_layer import lengths
+
+if TYPE_CHECKING:
+    import numpy as np
+    from napari.layers import Image
+    from numpy.typing import NDArray
+
+    from napari_sam._candidates import Candidates
+    from napari_sam._layers import ViewPlane
+
+Mode = Literal["everything", "similar", "region", "free"]
+Overlap = Literal["protect", "overwrite"]
+GRIDS = (8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class FindChoices:
+    """What the user chose.
+
+    Parameters
+    ----------
+    model : str
+    mode : {"everything", "similar", "region", "free"}
+        Where to look: everywhere, where it looks like the selected label, inside of
+        shapes, or where there is no label.
+    points_per_side : int
+    overlap : {"protect", "overwrite"}
+        What happens to other labels.
+    filters : Filters
+    """
+
+    model: str = "mobile_sam"
+    mode: Mode = "everything"
+    points_per_side: int = 32
+    overlap: Overlap = "protect"
+    filters: Filters = field(default_factory=Filters)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Masks of a plane that were found, and those that pass the filters.
+
+    Parameters
+    ----------
+    image : Image layer
+    view : ViewPlane
+    masks : Numbered
+    shown : Candidates
+    numbers : ndarray of shape (N,), int
+        Of those that are shown.
+    """
+
+    image: Image
+    view: ViewPlane
+    masks: Numbered
+    shown: Candidates
+    numbers: NDArray[np.intp]
+
+    @property
+    def scale(self) -> tuple[float, str]:
+        """Area of a pixel, and its unit of length."""
+        steps, unit = lengths(self.image, self.view)
+        rows, columns = self.view.plane_axes
+        return steps[rows] * steps[columns], unit

@@ -1,0 +1,368 @@
+"""From a search to objects in the labels: what the widget "Automatic masks" does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Shapes
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_sam._layers import (
+    PromptLayers,
+    ViewPlane,
+    check_target,
+)
+from napari_sam._layers_view import image_shape, plane_name
+from napari_sam._qt import workspace
+from napari_sam._qt.automatic_choices import FindChoices, Found
+from napari_sam._qt.automatic_engine import (
+    Numbered,
+    PlaneLabels,
+    Progress,
+    Search,
+    StackSearch,
+    search,
+    search_stack,
+)
+from napari_sam._qt.automatic_where import examples_in, region_in
+from napari_sam._qt.object_writer import ObjectWriter
+from napari_sam._qt.plane_layer import PlaneLayer, lengths
+from napari_sam._qt.report import report_error, reporting
+from napari_sam._qt.runner import Receiver, Runner
+from napari_sam._qt.scene import download_text, read_scene
+from napari_sam._qt.state import Choices
+from napari_sam._qt.watch import Watcher
+from napari_sam.automatic import AutomaticOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari.layers import Image, Labels
+
+    from napari_sam._candidates import Candidates
+    from napari_sam._qt.engine import Engine, Source
+
+
+class Finder(QObject):
+    """Finds objects by itself, lets them be chosen, and writes them into labels.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    engine : Engine
+        What the worker calls.
+    parent : QObject, optional
+
+    Notes
+    -----
+    `changed` is sent when there is something new to show, `filtered` when the list of
+    objects is another one, and `chosen_changed` when another of them is chosen.
+    """
+
+    changed = Signal()
+    filtered = Signal()
+    chosen_changed = Signal(int)
+
+    def __init__(
+        self, viewer: Any, engine: Engine, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.viewer, self.engine = viewer, engine
+        self.runner = Runner(self)
+        self.writer = ObjectWriter(viewer, self.runner)
+        self.choices = FindChoices()
+        self.image: Image | None = None
+        self.region: Shapes | None = None
+        self.view: ViewPlane | None = None
+        self.source: Source | None = None
+        self.problem = ""
+        self.found: Found | None = None
+        self.dismissed: set[int] = set()
+        self.chosen = 0
+        self.message = ""
+        self.progress = Progress(0, "")
+        self.preview = PlaneLayer(viewer, "found objects")
+        self._is_closed = False
+        self._dirty = QTimer(self)
+        self._dirty.setSingleShot(True)
+        self._dirty.timeout.connect(self.refresh)
+        self._watcher = Watcher(viewer, self._mark_dirty, self._mark_dirty)
+
+    def _mark_dirty(self, event: Any = None) -> None:
+        if not self._is_closed:
+            self._dirty.start()
+
+    def refresh(self) -> None:
+        """Read off the viewer what can be done now."""
+        if self._is_closed:
+            return
+        images = workspace.images_of(self.viewer)
+        if not workspace.is_in(self.viewer, self.image):
+            self.image = images[0] if images else None
+        if not workspace.is_in(self.viewer, self.target):
+            self.writer.target = workspace.labels_of(self.viewer, self.image)
+        if not workspace.is_in(self.viewer, self.region):
+            self.region = next(iter(self.regions), None)
+        if self.found is not None and not workspace.is_in(
+            self.viewer, self.found.image
+        ):
+            self._forget()
+        scene = read_scene(
+            self.viewer, self.image, PromptLayers(), Choices(self.choices.model)
+        )
+        self.view, self.source = scene.view, scene.source
+        self.problem = scene.problem or ""
+        self._watcher.watch(self.image, PromptLayers())
+        self.changed.emit()
+
+    @property
+    def regions(self) -> list[Shapes]:
+        """Shapes layers, the topmost first."""
+        layers = reversed(workspace.layers_of(self.viewer))
+        return [layer for layer in layers if isinstance(layer, Shapes)]
+
+    @property
+    def download(self) -> str | None:
+        """What downloading the model means; None if it is there."""
+        return download_text(self.choices.model)
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the image has more than one plane."""
+        return self.image is not None and len(image_shape(self.image)) > 2
+
+    @property
+    def target(self) -> Labels | None:
+        """Labels that are written into; made when needed."""
+        return self.writer.target
+
+    # What the user does
+
+    def choose(self, **choices: Any) -> None:
+        """Change choices; see `FindChoices`."""
+        before, self.choices = self.choices, replace(self.choices, **choices)
+        if self.choices.filters != before.filters:
+            self._filter()
+        self.refresh()
+
+    def set_layers(self, **layers: Any) -> None:
+        """Choose the `image`, the `target` labels or the `region` of shapes."""
+        for name, layer in layers.items():
+            setattr(self.writer if name == "target" else self, name, layer)
+        self.refresh()
+
+    def run(self) -> None:
+        """Look for objects in the displayed plane."""
+        self.refresh()
+        if self.image is None or self.view is None or self.source is None:
+            return
+        with self._errors():
+            request = self._search(self.image, self.view, self.source)
+            self.message = ""
+            done = partial(self._on_found, self.image, self.view)
+            self._submit(partial(search, self.engine, request), done)
+
+    def _search(self, image: Image, view: ViewPlane, source: Source) -> Search:
+        request = Search(source, view.plane, self.choices.points_per_side)
+        mode = self.choices.mode
+        if mode == "everything":
+            return request
+        if mode == "region":
+            return replace(request, region=region_in(self.region, image, view))
+        if self.target is None:
+            raise ValueError("choose the labels above: there are none yet.")
+        check_target(self.target, image, view)
+        here = view.read(self.target.data, view.index)
+        if mode == "free":
+            return replace(request, labels=here.copy())
+        return replace(request, examples=examples_in(self.target, here))
+
+    def run_stack(self) -> None:
+        """Look for objects in the whole stack, and write them into the labels."""
+        self.refresh()
+        view, image = self.view, self.image
+        if image is None or view is None or self.source is None or not view.index:
+            return
+        # Along the last axis that is not shown: of a time series of stacks, the stack.
+        count = image_shape(image)[view.sliced_axes[-1]]
+        planes = [plane_name((*view.index[:-1], at)) for at in range(count)]
+        steps, _ = lengths(image, view)
+        area = steps[view.plane_axes[0]] * steps[view.plane_axes[1]]
+        options = AutomaticOptions(self.choices.points_per_side)
+        options = self.choices.filters.applied_to(options, area)
+        request = StackSearch(self.source, planes, options)
+        done = partial(self._on_stack, image, view)
+        with self._errors():
+            if self.target is not None:
+                check_target(self.target, image, view)
+            self.message = ""
+            self._submit(partial(search_stack, self.engine, request), done)
+
+    def pick(self, number: int) -> None:
+        """Choose one of the objects that are shown; 0 is none."""
+        listed = self.found is not None and number in self.found.numbers
+        wanted = int(number) if listed else 0
+        if wanted == self.chosen:
+            return
+        self.chosen = wanted
+        layer = self.preview.layer
+        if wanted and layer is not None and layer.selected_label != wanted:
+            layer.selected_label = wanted
+        self.chosen_changed.emit(wanted)
+        self.changed.emit()
+
+    def accept(self, numbers: Sequence[int]) -> None:
+        """Write objects that are shown into the labels, as one step to undo."""
+        found = self.found
+        if found is None or not len(numbers):
+            return
+        with self._errors():
+            chosen = found.shown.take(np.isin(found.numbers, numbers))
+            self._write(found, chosen, numbers)
+
+    def accept_all(self) -> None:
+        """Write all objects that are shown into the labels."""
+        if self.found is not None:
+            self.accept(self.found.numbers.tolist())
+
+    def reject(self, numbers: Sequence[int]) -> None:
+        """Take objects off the list."""
+        self.dismissed.update(numbers)
+        self._filter()
+
+    def reject_all(self) -> None:
+        """Take all objects off the list."""
+        if self.found is not None:
+            self.reject(self.found.numbers.tolist())
+
+    def restore(self) -> None:
+        """Bring back what was rejected or accepted."""
+        self.dismissed.clear()
+        self._filter()
+
+    def undo(self) -> None:
+        """Take back what was written last, where nothing else was written since."""
+        with self._errors():
+            left = self.writer.undo()
+            rest = f" {left} pixels were edited since, and stay." if left else ""
+            self._say(f"Taken back.{rest}")
+
+    def cancel(self) -> None:
+        """Stop the search; nothing is changed."""
+        self.engine.transfer.cancel()
+        self.runner.cancel()
+        self._say("Cancelled; nothing was changed.")
+
+    def close(self) -> None:
+        """Let go of viewer and worker."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._dirty.stop()
+            self._watcher.stop()
+            self.writer.numbering.stop()
+            self.runner.close()
+            self.preview.remove()
+
+    # What follows from it
+
+    def _submit(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self.progress = Progress(0, "Starting")
+        self.runner.submit(work, self._receiver(done))
+        self.changed.emit()
+
+    def _receiver(self, done: Callable[[Any], None]) -> Receiver:
+        return Receiver(done, self._on_failure, self._on_step)
+
+    def _on_step(self, step: Any) -> None:
+        if isinstance(step, Progress):
+            self.progress = step
+            self.changed.emit()
+
+    def _on_found(self, image: Image, view: ViewPlane, every: Candidates) -> None:
+        self.dismissed.clear()
+        self.chosen = 0
+        nothing = every.take([])
+        empty = np.zeros(0, np.intp)
+        self.found = Found(image, view, Numbered(every), nothing, empty)
+        self._filter()
+        layer = self.preview.layer
+        if layer is not None and self.preview.is_there:
+            # A click on an object chooses it.
+            self.viewer.layers.selection.active = layer
+            layer.mode = "pick"
+
+    def _filter(self) -> None:
+        """Choose among the masks that were found; nothing is decoded."""
+        found = self.found
+        if found is None:
+            return
+        with self._errors():
+            options = self.choices.filters.applied_to(
+                found.masks.every.options, found.scale[0]
+            )
+            shown, numbers = found.masks.select(options)
+            kept = ~np.isin(numbers, [*self.dismissed])
+            shown, numbers = shown.take(kept), numbers[kept]
+            self.found = replace(found, shown=shown, numbers=numbers)
+            self._show(self.found)
+        if self.chosen not in self.found.numbers:
+            self.chosen = 0
+        self.filtered.emit()
+        self.changed.emit()
+
+    def _show(self, found: Found) -> None:
+        # The same number, and so the same colour, whatever else is filtered away.
+        colours = np.zeros(len(found.numbers) + 1, np.int32)
+        colours[1:] = found.numbers
+        labels = colours[found.shown.label_image()]
+        before = self.preview.layer
+        layer = self.preview.show(labels, found.image, found.view)
+        if layer is not before:
+            layer.events.selected_label.connect(self._on_picked)
+
+    def _on_picked(self, event: Any = None) -> None:
+        if self.preview.layer is not None:
+            self.pick(int(self.preview.layer.selected_label))
+
+    def _write(self, found: Found, chosen: Candidates, numbers: Sequence[int]) -> None:
+        def done(count: int) -> None:
+            self._say_written(count)
+            self.dismissed.update(numbers)
+            self._filter()
+
+        planes = [(found.view.plane, chosen.label_image())]
+        self.writer.prepare(found.image, found.view, self.preview.layer)
+        overlap, receiver = self.choices.overlap, self._receiver(done)
+        self.writer.write(found.view, planes, overlap, receiver)
+
+    def _on_stack(
+        self, image: Image, view: ViewPlane, planes: list[PlaneLabels]
+    ) -> None:
+        with self._errors():
+            self.writer.prepare(image, view, self.preview.layer)
+            receiver = self._receiver(self._say_written)
+            self.writer.write(view, planes, self.choices.overlap, receiver)
+
+    def _say_written(self, count: int) -> None:
+        objects = f"{count} object{'s' if count != 1 else ''}"
+        name = "" if self.target is None else self.target.name
+        self._say(f"{objects} written into {name}.")
+
+    def _forget(self) -> None:
+        self.found = None
+        self.chosen = 0
+        self.preview.remove()
+        self.filtered.emit()
+
+    def _say(self, text: str) -> None:
+        self.message = text
+        self.changed.emit()
+
+    def _on_failure(self, error: Exception) -> None:
+        self._say(report_error(error))
+
+    def _errors(self) -> Any:
+        return reporting(self._on_failure)

@@ -1,0 +1,121 @@
+"""What dock widgets with long work have in common: status, progress, Cancel, an end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import (
+    QFrame,
+    QProgressBar,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_sam._qt.controls import button, row, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qtpy.QtWidgets import QLayout
+
+    from napari_sam._qt.runner import Runner
+
+# Milliseconds: what is shorter than this needs no progress bar.
+PATIENCE = 200
+STEPS = 1000
+
+
+class JobWidget(QWidget):
+    """A dock widget with a line that says what to do, a progress bar and Cancel.
+
+    Parameters
+    ----------
+    runner : Runner
+        Whose work the bar shows.
+    on_close : callable
+        Called once, when the dock is closed.
+    parent : QWidget, optional
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        on_close: Callable[[], None],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._on_close = on_close
+        self.destroyed.connect(on_close)
+        self.status = text("What to do next")
+        self.status.setFrameShape(QFrame.Shape.StyledPanel)
+        self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
+        self.progress = QProgressBar()
+        self.progress.setToolTip("What is being done now")
+        self.cancel = button("Cancel", "Stop what is being done now")
+        for widget in (self.progress, self.cancel):
+            policy = widget.sizePolicy()
+            policy.setRetainSizeWhenHidden(True)
+            widget.setSizePolicy(policy)
+            widget.setVisible(False)
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.setInterval(PATIENCE)
+        # Methods, not functions: Qt lets go of them with the widget.
+        self._patience.timeout.connect(self._on_patience)
+        runner.busy_changed.connect(self._on_busy)
+
+    def lay_out(self, content: QLayout) -> None:
+        """Put controls above the status line, scrolled where there is little room."""
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        layout.setContentsMargins(6, 6, 6, 6)
+        layout.setSpacing(6)
+        layout.addLayout(content)
+        layout.addWidget(self.status)
+        layout.addLayout(row(self.progress, self.cancel))
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inside)
+        self.inside = inside
+        outside = QVBoxLayout(self)
+        outside.setContentsMargins(0, 0, 0, 0)
+        outside.addWidget(area)
+
+    def show_fraction(self, done: float) -> None:
+        """Move the progress bar; 0 is a bar that only says that something is done."""
+        self.progress.setRange(0, STEPS if done > 0 else 0)
+        self.progress.setValue(int(done * STEPS))
+
+    def _on_busy(self, is_busy: bool) -> None:
+        if is_busy:
+            self._patience.start()
+        else:
+            self._patience.stop()
+            self._show_progress(False)
+        self.refresh()
+
+    def _on_patience(self) -> None:
+        self._show_progress(True)
+
+    def refresh(self) -> None:
+        """Show what is known now."""
+        raise NotImplementedError
+
+    def _show_progress(self, is_shown: bool) -> None:
+        self.progress.setVisible(is_shown)
+        self.cancel.setVisible(is_shown)
+
+    def event(self, event: QEvent | None) -> bool:
+        """Close with the dock: napari takes the widget out of it, and forgets it."""
+        if (
+            event is not None
+            and event.type() == QEvent.Type.ParentChange
+            and self.parent() is None
+        ):
+            self._on_close()
+            self.deleteLater()
+        return super().event(event)
