@@ -14,9 +14,10 @@ from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
 from napari_sam._linking import link_planes
 from napari_sam._regions import check_labels, check_region
-from napari_sam._session_volumes import Axes, StackAlong
+from napari_sam._session_volumes import StackAlong
 from napari_sam.predictor import Predictor
 from napari_sam.sharpening import SharpOptions
+from napari_sam.stack_axes import StackAxes
 from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts, Window
 
 DEFAULT_OPTIONS = AutomaticOptions()
@@ -31,7 +32,7 @@ class _Image(Protocol):
     @property
     def plane_size(self) -> tuple[int, int]: ...
     @property
-    def axes(self) -> Axes: ...
+    def axes(self) -> StackAxes: ...
     @property
     def stack_shape(self) -> tuple[int, ...]: ...
     def pixels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from copy import copy
 from itertools import product
 from typing import Any
 
@@ -173,6 +174,12 @@ class Session(VolumeMethods, AutomaticMethods, SimilarMethods, TileMethods):
     def _short(index: tuple[int, ...]) -> Plane:
         """Name a plane as short as possible: an int unless several axes are sliced."""
         return (index or (0,))[0] if len(index) <= 1 else index
+
+    def cut(self, plane_axes: Sequence[int]) -> Session:
+        """Other planes of the same image, with the same contrast and cache."""
+        other = copy(self)
+        other.axes = StackAxes.of(self.image.shape, plane_axes, self.axes.is_rgb)
+        return other
 
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]:
         """Return the index along each sliced axis.

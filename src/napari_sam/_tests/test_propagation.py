@@ -257,6 +257,50 @@ def test_a_plane_of_nan_is_bridged() -> None:
     assert dice(found, truth) > 0.9
 
 
+@pytest.mark.parametrize("blank", [0, 4, 11])
+def test_a_plane_of_nan_may_be_a_seed_or_the_end(blank: int) -> None:
+    """A mask given there is taken as it is; a last plane breaks nothing."""
+    truth = tube(slice(16, 32), slice(12, 28))
+    image = image_of(truth).astype(np.float32)
+    image[blank] = np.nan
+    session = ns.Session(image, SeeingPredictor(), contrast_limits=(0, 255))
+    found = session.segment_volume({4: truth[4]})
+    seen = [z for z in range(SHAPE[0]) if z != blank]
+    np.testing.assert_array_equal(found[4], truth[4])
+    if blank != 4:  # from a seed where nothing is seen, nothing can be learned
+        assert dice(found[seen], truth[seen]) > 0.9
+
+
+@pytest.mark.parametrize(("gap", "returns"), [(1, True), (4, False)])
+def test_an_object_that_is_missed_for_a_plane_comes_back(
+    gap: int, returns: bool
+) -> None:
+    """Without a seed beyond: after one plane it is found again, after four not."""
+    truth = tube(slice(16, 32), slice(12, 28))
+    truth[5 : 5 + gap] = False
+    found = session_of(truth).segment_volume({2: box_of(truth[2])})
+    assert dice(found[:5], truth[:5]) > 0.9
+    beyond = slice(5 + gap, None)
+    if returns:
+        assert dice(found[beyond], truth[beyond]) > 0.9
+    else:
+        assert not found[beyond].any()
+
+
+def test_many_objects_are_cancelled_in_the_middle() -> None:
+    """What was given is final, the rest is not encoded, and a new run is whole."""
+    one, other = ball((6, 14, 20), 5), ball((6, 34, 20), 5)
+    session = session_of(one, other)
+    seeds = {1: {6: box_of(one[6])}, 2: {6: box_of(other[6])}}
+    run = session.propagate_objects(seeds)
+    some = dict(next(run) for _ in range(3))
+    run.close()
+    assert session.predictor.encoded <= 4
+    whole = session.segment_objects(seeds)
+    for plane, labels in some.items():
+        np.testing.assert_array_equal(labels, whole[plane])
+
+
 def test_a_blank_stack_ends_soon() -> None:
     """Where nothing is to be seen, a mask is not carried on for ever."""
     image = np.full(SHAPE, 90, np.uint8)
