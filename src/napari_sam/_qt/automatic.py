@@ -120,7 +120,7 @@ class AutomaticMasksWidget(JobWidget):
         controls.restore.setEnabled(bool(own.dismissed))
         controls.undo.setEnabled(is_free and own.writer.can_undo)
         if own.image is not None and own.view is not None:
-            controls.area_unit.setText(f"{lengths(own.image, own.view)[1]}²")
+            controls.show_unit(lengths(own.image, own.view)[1])
         self.status.setText(self._text(shown))
         self.progress.setFormat(f"{own.progress.text}  %p%")
         self.progress.setToolTip(own.progress.text)

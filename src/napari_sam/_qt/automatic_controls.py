@@ -7,8 +7,6 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
-    QHBoxLayout,
-    QLabel,
     QVBoxLayout,
     QWidget,
 )
@@ -53,7 +51,7 @@ def area_box(tooltip: str) -> QDoubleSpinBox:
     return made
 
 
-def form(*rows: tuple[str, QWidget | QHBoxLayout]) -> QFormLayout:
+def form(*rows: tuple[str, QWidget]) -> QFormLayout:
     """Put controls below each other, with their names."""
     made = QFormLayout()
     made.setContentsMargins(0, 0, 0, 0)
@@ -119,17 +117,14 @@ class AutomaticControls:
         )
         self.smallest = area_box("Smaller objects are hidden; 0 for any size")
         self.largest = area_box("Larger objects are hidden; 0 for any size")
-        self.area_unit = QLabel()
-        areas = row(self.smallest, QLabel("to"), self.largest, self.area_unit)
-        areas.setStretch(0, 1)
-        areas.setStretch(2, 1)
         self.filters = QGroupBox("Show")
         self.filters.setToolTip("Followed at once: nothing is computed anew")
         content = form(
             ("Score from", self.score),
             ("Stability from", self.stability),
             ("Overlap to", self.overlap_limit),
-            ("Area", areas),
+            ("Area from", self.smallest),
+            ("Area to", self.largest),
         )
         content.setContentsMargins(6, 6, 6, 6)
         self.filters.setLayout(content)
@@ -151,6 +146,11 @@ class AutomaticControls:
         self.overlap = choice("What happens where an object lies on another's label")
         self.overlap.addItem("keep other labels", "protect")
         self.overlap.addItem("overwrite other labels", "overwrite")
+
+    def show_unit(self, unit: str) -> None:
+        """Name the unit of length in the fields for areas."""
+        for box in (self.smallest, self.largest):
+            box.setSuffix(f" {unit}²")
 
     @property
     def values(self) -> Filters:

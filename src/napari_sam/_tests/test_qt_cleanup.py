@@ -308,5 +308,7 @@ def test_in_a_real_viewer(make_napari_viewer, qtbot):
     user.settle()
     user.add("dilate")
     assert len(viewer.layers) == 2
+    # With napari's own style, which makes fields wider.
+    assert widget.inside.minimumSizeHint().width() <= 300
     viewer.window.remove_dock_widget(widget)
     assert [layer.name for layer in viewer.layers] == ["cells"]
