@@ -58,9 +58,11 @@ def write_geojson(
     Examples
     --------
     >>> import json, tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_geojson(f"{folder}/a.geojson", np.array([[0, 5, 5]]))
-    ...     feature, = json.loads(open(f"{folder}/a.geojson").read())["features"]
+    ...     text = Path(folder, "a.geojson").read_text(encoding="utf-8")
+    >>> feature, = json.loads(text)["features"]
     >>> feature["geometry"]["coordinates"]
     [[[1, 0], [3, 0], [3, 1], [1, 1], [1, 0]]]
     """

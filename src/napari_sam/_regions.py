@@ -29,7 +29,7 @@ def check_region(region: ArrayLike, size: tuple[int, int]) -> NDArray[np.bool_]:
 
     Examples
     --------
-    >>> check_region([[0, 0], [0, 2], [2, 2], [2, 0]], (4, 4)).sum()
+    >>> int(check_region([[0, 0], [0, 2], [2, 2], [2, 0]], (4, 4)).sum())
     9
     """
     array = np.asarray(region)

@@ -56,7 +56,7 @@ ACTIONS: dict[str, Action] = {
         Action("next_object", "U", "Go to the next object"),
         Action("previous_object", "J", "Go to the previous object"),
         Action("follow_object", "Shift-F", "Follow this object through the stack"),
-        Action("follow_all", "Shift-L", "Follow all marked objects through the stack"),
+        Action("follow_all", "Shift-O", "Follow all marked objects through the stack"),
         Action("next_doubtful", "Shift-N", "Go to the next plane worth a look"),
         Action("approve", "Shift-K", "Approve this plane: its label is right"),
         # In a Labels layer Ctrl-Z is napari's: it takes back what was painted there.

@@ -180,7 +180,7 @@ def test_all_objects_protect_each_other_and_the_users_labels(user):
     user.viewer.add_labels(mine, name="segmentation")
     user.settle()
     user.choose_target("segmentation")
-    user.key("Shift-L")
+    user.key("Shift-O")
     user.idle()
     seeds = {1: {5: box_of(ONE[5])}, 3: {6: box_of(OTHER[6])}}
     expected = expected_of(data, seeds)
