@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari_sam._layers import segment_layers
     from napari_sam._proposals import edge_map, propose_objects
     from napari_sam._series_cluster import run_series_on
+    from napari_sam._session_text import TextObjects
     from napari_sam.cleanup import (
         CleanupStep,
         apply_steps,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from napari_sam.series import ImageSeries, find_images, run_series
     from napari_sam.session import Session
     from napari_sam.sharpening import SharpOptions
+    from napari_sam.text_detector import TextDetector, TextOptions, load_detector
     from napari_sam.types import ImageEmbedding, ModelSpec, Prediction, Prompts, Window
 
 __version__ = "0.1.0"
@@ -71,6 +73,9 @@ _HOME: dict[str, str | None] = {
     "Session": "session",
     "SharpOptions": "sharpening",
     "TrainingStep": "finetuning",
+    "TextDetector": "text_detector",
+    "TextObjects": "_session_text",
+    "TextOptions": "text_detector",
     "Window": "types",
     "apply_steps": "cleanup",
     "clean_up": "cleanup",
@@ -79,6 +84,7 @@ _HOME: dict[str, str | None] = {
     "find_images": "series",
     "finetune": "finetuning",
     "list_models": "registry",
+    "load_detector": "text_detector",
     "load_model": "registry",
     "measure_objects": "io",
     "postprocess": None,
@@ -115,6 +121,9 @@ __all__ = [
     "PropagationOptions",
     "Session",
     "SharpOptions",
+    "TextDetector",
+    "TextObjects",
+    "TextOptions",
     "TrainingStep",
     "Window",
     "apply_steps",
@@ -124,6 +133,7 @@ __all__ = [
     "find_images",
     "finetune",
     "list_models",
+    "load_detector",
     "load_model",
     "measure_objects",
     "postprocess",

@@ -21,10 +21,11 @@ from napari_sam._square_frame import (
 )
 from napari_sam.decoding import CELLS, Part
 from napari_sam.model_folders import (
+    FAMILIES,
     SAM_HQ,
     Family,
     folder_checksum,
-    read_family,
+    read_kind,
     read_network,
 )
 from napari_sam.predictor import Predictor
@@ -230,9 +231,9 @@ def load_family(
     Raises
     ------
     ImportError, ValueError
-        As `read_network` and `read_family`.
+        As `read_network` and `read_kind`.
     """
-    family = read_family(folder)
-    network = read_network(folder, family)
+    family = read_kind(folder, FAMILIES)
+    network = read_network(folder, family.class_name)
     options = {"name": name, "device": device, "precision": precision}
     return FamilyPredictor(network, family, folder_checksum(folder), **options)

@@ -8,9 +8,10 @@ has them; pickled weights, which could run code, are not read.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pooch
 import torch
@@ -21,8 +22,11 @@ from napari_sam.types import Architecture, ModelSpec
 if TYPE_CHECKING:
     from pathlib import Path
 
+Kind = TypeVar("Kind")
+
 INSTALL = 'pip install "napari-sam-stacks[transformers]"'
 CONFIG, WEIGHTS = "config.json", "*.safetensors"
+TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "*_map.json", "added_tokens.json")
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -162,29 +166,37 @@ def fetch(spec: ModelSpec, folder: Path) -> Path:
     check_installed()
     from huggingface_hub import snapshot_download
 
+    words = TOKENIZER if spec.encoder == "detector" else ()
     try:
         snapshot_download(
-            spec.repository, local_dir=folder, allow_patterns=[CONFIG, WEIGHTS]
+            spec.repository, local_dir=folder, allow_patterns=[CONFIG, WEIGHTS, *words]
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise OSError(
-            f"could not download {spec.name} ({reason}); fetch {CONFIG} and "
-            f"model.safetensors from {spec.url} by other means and save them in "
-            f"{folder}, where they are found."
+            f"could not download {spec.name} ({reason}); fetch {CONFIG}"
+            f"{', the files of the tokenizer' if words else ''} and model.safetensors "
+            f"from {spec.url} by other means and save them in {folder}, where they are "
+            "found."
         ) from error
     return folder
 
 
-def read_family(folder: Path) -> Family:
-    """Tell from its configuration which family a folder's model is of.
+def read_kind(folder: Path, kinds: Mapping[str, Kind]) -> Kind:
+    """Tell from its configuration which kind of model a folder has.
+
+    Parameters
+    ----------
+    folder : Path
+    kinds : mapping
+        By the configuration's "model_type".
 
     Raises
     ------
     FileNotFoundError
         If the folder has no configuration or no weights.
     ValueError
-        If they are of none of the families.
+        If they are of none of the kinds.
     """
     if not is_model_folder(folder):
         raise FileNotFoundError(
@@ -195,11 +207,11 @@ def read_family(folder: Path) -> Family:
         kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{folder / CONFIG} does not say a model_type.") from None
-    if kind not in FAMILIES:
+    if kind not in kinds:
         raise ValueError(
-            f"{folder} must be a model of {', '.join(sorted(FAMILIES))}, got {kind!r}."
+            f"{folder} must be a model of {', '.join(sorted(kinds))}, got {kind!r}."
         )
-    return FAMILIES[kind]
+    return kinds[kind]
 
 
 def folder_checksum(folder: Path) -> str:
@@ -209,7 +221,7 @@ def folder_checksum(folder: Path) -> str:
     return f"xxh128:{sums}"
 
 
-def read_network(folder: Path, family: Family) -> nn.Module:
+def read_network(folder: Path, class_name: str) -> nn.Module:
     """Open a folder's model; every tensor must be there and fit.
 
     Raises
@@ -222,7 +234,7 @@ def read_network(folder: Path, family: Family) -> nn.Module:
     check_installed()
     import transformers
 
-    kind = getattr(transformers, family.class_name)
+    kind = getattr(transformers, class_name)
     try:
         network, found = kind.from_pretrained(
             folder,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_sam import sharpening, transforms, windows
 from napari_sam._session_automatic import AutomaticMethods
 from napari_sam._session_similar import SimilarMethods
+from napari_sam._session_text import TextMethods
 from napari_sam._session_tiles import TileMethods
 from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
@@ -43,7 +44,9 @@ CONTRAST_PARTS, CONTRAST_SIDE = 4, 256
 MAX_SIDE = 4 * MODEL_SIZE
 
 
-class Session(VolumeMethods, AutomaticMethods, SimilarMethods, TileMethods):
+class Session(
+    VolumeMethods, AutomaticMethods, SimilarMethods, TileMethods, TextMethods
+):
     """Segment planes of one image; each is read and encoded once, when it is needed.
 
     Parameters

@@ -22,7 +22,7 @@ Plane: TypeAlias = int | tuple[int, ...]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EncoderType: TypeAlias = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
-Architecture: TypeAlias = EncoderType | Literal["sam2", "sam3", "sam_hq"]
+Architecture: TypeAlias = EncoderType | Literal["sam2", "sam3", "sam_hq", "detector"]
 
 MODEL_SIZE = 1024
 """Side in pixels of the square frame the image encoder sees."""

@@ -19,6 +19,7 @@ from napari_sam._cli import (
     models,
     replay,
     segment,
+    text,
     volume,
 )
 from napari_sam._cli.console import CommandGroup
@@ -55,6 +56,7 @@ def main(
 app.command()(demo.demo)
 app.command()(segment.segment)
 app.command()(volume.volume)
+app.command()(text.text)
 app.command()(auto.auto)
 app.command()(clean.clean)
 app.command()(export.export)
