@@ -228,7 +228,8 @@ def _edges(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
     """(x, y, width, height) of centres, in pixels, to edges within the plane."""
     centre, half = boxes[:, 1::-1].astype(np.float64), boxes[:, :1:-1] / 2
     edges = np.concatenate([centre - half, centre + half], axis=1)
-    return np.clip(edges, 0, [*size, *size])
+    clipped: NDArray[np.float64] = np.clip(edges, 0, [*size, *size])
+    return clipped
 
 
 def _standardise(

@@ -162,9 +162,7 @@ def test_masks_and_labels(tiny_predictor):
     detector = detector_of(
         [[0.3, 0.8], [0.9, 0.1]], [[20.0, 30, 20, 20], [70, 30, 9, 9]]
     )
-    session = Session(
-        np.stack([PLANE, PLANE.T[:60].repeat(2, 1)[:, :90]]), tiny_predictor
-    )
+    session = Session(np.stack([PLANE, PLANE[::-1]]), tiny_predictor)
     found = session.segment_text(PHRASES, 1, detector)
     assert len(found) == 2
     assert found.phrases == tuple(PHRASES)
@@ -259,9 +257,9 @@ def test_by_name(cache, monkeypatch, tiny_predictor):
     assert "tokenizer*" in asked[0][1]
 
 
-def test_command(tmp_path: Path, folder: Path) -> None:
+def test_command(tmp_path: Path) -> None:
     """Objects of all planes have different numbers; classes are those of the words."""
-    image = tmp_path / "image.tif"
+    image, folder = tmp_path / "image.tif", save_detector("owlv2", tmp_path / "words")
     write_labels(image, np.stack([PLANE, PLANE[::-1]]))
     call = ["text", str(image), *PHRASES, "--detector", str(folder), "--min-score", "0"]
     call += ["--device", "cpu"]
