@@ -133,8 +133,7 @@ class Session(
     @property
     def planes(self) -> list[Plane]:
         """Index of every plane, in order, as `segment` takes them."""
-        every = product(*(range(length) for length in self.stack_shape))
-        return [self._short(index) for index in every]
+        return [self._short(one) for one in product(*map(range, self.stack_shape))]
 
     @property
     def contrast_limits(self) -> transforms.ContrastLimits | None:
@@ -393,8 +392,7 @@ class Session(
             At once, if there is no such plane.
         """
         chosen = self.planes if planes is None else list(planes)
-        indices = [self._short(self.check_plane(plane)) for plane in chosen]
-        return self._embed_each(indices)
+        return self._embed_each([self._short(self.check_plane(p)) for p in chosen])
 
     def _embed_each(self, planes: Sequence[Plane]) -> Generator[Plane, None, None]:
         for plane in planes:
