@@ -79,13 +79,7 @@ class SegmentAnythingWidget(QWidget):
         self._patience.setSingleShot(True)
         self._patience.setInterval(PATIENCE)
         self._patience.timeout.connect(self._show_progress)
-        fill(
-            self.controls.model,
-            [(spec.name, spec.name) for spec in list_models()],
-            self.annotator.choices.model,
-        )
-        for row, spec in enumerate(list_models()):
-            grey_out(self.controls.model, row, missing_extra(spec))
+        self.list_models()
         self._connect()
         self._keys: dict[str, list[str]] = {}
         self._bind_keys()
@@ -112,6 +106,16 @@ class SegmentAnythingWidget(QWidget):
     def do(self, action: str) -> None:
         """Do what a key does, by the name of the action."""
         self._slots()[action]()
+
+    def list_models(self) -> None:
+        """Offer the models that there are now."""
+        models = list_models()
+        names = [(spec.name, spec.name) for spec in models]
+        fill(self.controls.model, names, self.annotator.choices.model)
+        for row, spec in enumerate(models):
+            grey_out(self.controls.model, row, missing_extra(spec))
+        chosen = self.controls.model.findData(self.annotator.choices.model)
+        self.controls.model.setCurrentIndex(chosen)
 
     @property
     def is_open(self) -> bool:

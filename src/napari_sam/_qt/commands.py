@@ -34,16 +34,21 @@ def find_widget(viewer: napari.viewer.Viewer) -> SegmentAnythingWidget:
     """
     # napari hands out proxies of one and the same viewer.
     own = getattr(viewer, "__wrapped__", viewer)
-    for widget in QApplication.allWidgets():
-        if (
-            isinstance(widget, SegmentAnythingWidget)
-            and widget.is_open
-            and getattr(widget.viewer, "__wrapped__", widget.viewer) is own
-        ):
+    for widget in open_widgets():
+        if getattr(widget.viewer, "__wrapped__", widget.viewer) is own:
             return widget
     opened: SegmentAnythingWidget
     _, opened = own.window.add_plugin_dock_widget(PLUGIN, "Segment Anything")
     return opened
+
+
+def open_widgets() -> list[SegmentAnythingWidget]:
+    """Find the widgets of all viewers."""
+    return [
+        widget
+        for widget in QApplication.allWidgets()
+        if isinstance(widget, SegmentAnythingWidget) and widget.is_open
+    ]
 
 
 def accept(viewer: napari.viewer.Viewer) -> None:
