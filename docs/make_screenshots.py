@@ -9,6 +9,7 @@ dark, also those that the documentation does not show, into another folder.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,9 +29,9 @@ WAIT_SECONDS = 120
 WIDTH, HEIGHT = 1200, 800
 
 
-def run_until(condition: Callable[[], bool]) -> None:
+def run_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
     """Turn the event loop until something is so."""
-    end = time.monotonic() + WAIT_SECONDS
+    end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError("the widget did not come to an end")
@@ -127,6 +128,38 @@ def tutorial(folder: Path, cache: str) -> None:
     own.close()
 
 
+def fine_tuning(folder: Path, minutes: float = 1.5) -> None:
+    """Picture of docs/finetuning.md: a training on quarters of the nuclei sample."""
+    from napari_sam._qt.finetune import FineTuneWidget
+    from napari_sam.io import read_image, read_labels, sample_path
+
+    image = np.asarray(read_image(sample_path("nuclei_2d.tif")).data)
+    labels = np.asarray(read_labels(sample_path("nuclei_2d_labels.tif")).data)
+    half = tuple(n // 2 for n in labels.shape)
+    viewer = Viewer(show=True)
+    viewer.window.resize(WIDTH, 900)
+    for number in range(4):
+        place = tuple(
+            slice(b * h, (b + 1) * h)
+            for b, h in zip(divmod(number, 2), half, strict=True)
+        )
+        viewer.add_image(image[place], name=f"nuclei {number + 1}")
+        viewer.add_labels(labels[place], name=f"labels {number + 1}")
+    widget = FineTuneWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Fine-tune")
+    run_for(0.5)
+    widget.controls.minutes.setValue(minutes)
+    widget.controls.name.setText("nuclei")
+    widget.start()
+    run_until(widget.controls.start.isEnabled, 1200)
+    run_for(0.5)
+    path = folder / "finetune-done.png"
+    viewer.window._qt_window.grab().save(str(path))
+    Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+    widget.close_work()
+    viewer.close()
+
+
 def states(folder: Path, cache: str, theme: str) -> None:
     """Every state of the widget, to look at."""
     from skimage.data import cell
@@ -172,7 +205,9 @@ def main() -> None:
         if options.all is None:
             folder = Path(__file__).parent / "images"
             folder.mkdir(exist_ok=True)
+            os.environ["NAPARI_SAM_MODELS"] = cache  # none of the user's own
             tutorial(folder, cache)
+            fine_tuning(folder)
             return
         options.all.mkdir(parents=True, exist_ok=True)
         for theme in ("dark", "light"):
