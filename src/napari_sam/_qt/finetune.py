@@ -237,9 +237,11 @@ class FineTuneWidget(QWidget):
         return [spec.name for spec in list_models()]
 
     def _list_models(self, chosen: str) -> None:
-        names = [(name, name) for name in self._names()]
-        fill(self.controls.model, names, chosen)
-        self.controls.model.setCurrentIndex(self.controls.model.findData(chosen))
+        """Offer the models that can be fine-tuned."""
+        names = [spec.name for spec in list_models() if not spec.repository]
+        box = self.controls.model
+        fill(box, [(name, name) for name in names], chosen)
+        box.setCurrentIndex(max(0, box.findData(chosen)))
 
     def _explain(self) -> None:
         self.controls.about.setText(WHAT[self.controls.what.currentData()][1])
