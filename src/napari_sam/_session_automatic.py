@@ -16,7 +16,7 @@ from napari_sam._linking import link_planes
 from napari_sam._regions import check_labels, check_region
 from napari_sam._session_volumes import StackAlong
 from napari_sam.predictor import Predictor
-from napari_sam.sharpening import SharpOptions
+from napari_sam.sharpening import LARGE_PLANE, SharpOptions
 from napari_sam.stack_axes import StackAxes
 from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts, Window
 
@@ -31,6 +31,8 @@ class _Image(Protocol):
 
     @property
     def plane_size(self) -> tuple[int, int]: ...
+    @property
+    def is_large(self) -> bool: ...
     @property
     def axes(self) -> StackAxes: ...
     @property
@@ -97,10 +99,16 @@ class AutomaticMethods:
         Raises
         ------
         ValueError
-            At once, if there is no such plane, or the region or the labels do not fit
-            it.
+            At once, if there is no such plane, it is too large to be read as a whole,
+            or the region or the labels do not fit it.
         """
         index = self.check_plane(plane)
+        if self.is_large:
+            rows, columns = self.plane_size
+            raise ValueError(
+                f"image must have planes of at most {LARGE_PLANE} pixels to be looked "
+                f"at as a whole, got {rows} x {columns}: use label_tiles."
+            )
         where = _where_to_look(self.plane_size, region, labels)
         at = index if index else None
         return _search(self, at, options, where)

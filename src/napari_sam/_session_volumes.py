@@ -36,6 +36,8 @@ class _Image(Protocol):
     @property
     def plane_size(self) -> tuple[int, int]: ...
     @property
+    def is_large(self) -> bool: ...
+    @property
     def stack_shape(self) -> tuple[int, ...]: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
     def pixels(
@@ -140,6 +142,12 @@ def _stack(
     if not shape or not is_axis or not 0 <= along < len(shape):
         raise ValueError(
             f"along must be one of the image's {len(shape)} sliced axes, got {along!r}."
+        )
+    if image.is_large and image.sharp.mode != "off":
+        rows, columns = image.plane_size
+        raise ValueError(
+            f"sharp must be 'off' to follow objects in planes of {rows} x {columns} "
+            f"pixels, got {image.sharp.mode!r}."
         )
     if not isinstance(seeds, Mapping) or not seeds:
         raise ValueError("seeds must be a dict of at least one object.")

@@ -3,7 +3,8 @@
 The first look is at the whole plane, or, where that is large, at a window around the
 prompts. If the object is small in it, a window around the object is encoded as well,
 and SAM is asked again. What it answers there replaces the first mask only if both
-agree on where the object is.
+agree on where the object is. The logits stay those of the first look: fed back with
+the next click, they keep the dialogue in the frame that SAM was trained in.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class SharpOptions:
         ``"auto"`` looks again at objects that are small in the first look;
         ``"always"`` at all that SAM can be shown larger.
     context : float
-        Least side of the window, as a multiple of the object's longer side.
+        Least side of the window, as a multiple of the object's longer side. With less
+        around it SAM more often mistakes what the object is.
     max_object : float
         ``"auto"`` only: longest side of an object that is looked at again, in pixels
         of the model's frame of 1024. Of larger ones the first answer is as good.
@@ -73,7 +75,7 @@ class SharpOptions:
     """
 
     mode: SharpMode = "auto"
-    context: float = 3.0
+    context: float = 6.0
     max_object: float = 192.0
     min_magnification: float = 1.5
     min_agreement: float = 0.5
@@ -254,7 +256,7 @@ def _look_closer(
         source.embed(window), asked, multimask=False
     )
     old = first.prediction
-    masks, scores, logits = old.masks.copy(), old.scores.copy(), old.logits.copy()
+    masks, scores = old.masks.copy(), old.scores.copy()
     part = _within(window, first.window)
     replaced = False
     for index, answer in enumerate(answers):
@@ -266,12 +268,10 @@ def _look_closer(
         if len(answers) == 1:
             # Among three, the first look judges what the click meant: it sees more.
             scores[index] = answer.best_score
-        pasted = windows.resample_logits(answer.best_logits, window, first.window)
-        logits[index] = pasted
         replaced = True
     if not replaced:
         return first
-    found = Prediction(masks, scores, logits, old.plane, window)
+    found = replace(old, masks=masks, scores=scores, window=window)
     return Look(first.window, found)
 
 

@@ -202,7 +202,8 @@ class Prediction:
         Predicted intersection over union of each mask (may exceed 1).
     logits : ndarray of shape (C, 256, 256), float32
         The decoder's own answer, before it is resized; feed one back through
-        ``Prompts(mask_logits=...)`` to refine it.
+        ``Prompts(mask_logits=...)`` to refine it. Those of the first look, also where a
+        closer one gave the mask.
     plane : int or tuple of int
         The plane of the stack the masks belong to; 0 for a 2D image.
     window : Window, optional
