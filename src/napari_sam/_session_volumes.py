@@ -36,8 +36,6 @@ class _Image(Protocol):
     @property
     def plane_size(self) -> tuple[int, int]: ...
     @property
-    def is_large(self) -> bool: ...
-    @property
     def stack_shape(self) -> tuple[int, ...]: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
     def pixels(
@@ -143,12 +141,7 @@ def _stack(
         raise ValueError(
             f"along must be one of the image's {len(shape)} sliced axes, got {along!r}."
         )
-    if image.is_large and image.sharp.mode != "off":
-        rows, columns = image.plane_size
-        raise ValueError(
-            f"sharp must be 'off' to follow objects in planes of {rows} x {columns} "
-            f"pixels, got {image.sharp.mode!r}."
-        )
+    _window_stacks.check_plane_size(image.plane_size, image.sharp)
     if not isinstance(seeds, Mapping) or not seeds:
         raise ValueError("seeds must be a dict of at least one object.")
     rest: set[tuple[int, ...]] = set()

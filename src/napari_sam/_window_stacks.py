@@ -14,7 +14,7 @@ from napari_sam._plane_pixels import PlanePixels
 from napari_sam._seeds import is_stop
 from napari_sam.predictor import Predictor
 from napari_sam.propagation import PropagationOptions, Seed
-from napari_sam.sharpening import SharpOptions
+from napari_sam.sharpening import LARGE_PLANE, SharpOptions
 from napari_sam.transforms import mask_to_logits
 from napari_sam.types import (
     MODEL_SIZE,
@@ -67,6 +67,16 @@ class WindowStack:
     def embed(self, plane: int) -> ImageEmbedding:
         """Embedding of the window of a plane."""
         return self.stack.embed(plane, self.window)
+
+
+def check_plane_size(plane_size: tuple[int, int], sharp: SharpOptions) -> None:
+    """Refuse, with a ValueError, windows in planes too large for masks of all of it."""
+    rows, columns = plane_size
+    if sharp.mode != "off" and rows * columns > LARGE_PLANE:
+        raise ValueError(
+            f"sharp must be 'off' to follow objects in planes of {rows} x {columns} "
+            f"pixels, got {sharp.mode!r}."
+        )
 
 
 def propagate(
