@@ -172,7 +172,7 @@ def encodings(folder, count=100):
         (b for b in boxes if b),
         key=lambda b: np.hypot(b[0].start - 2048, b[1].start - 2048),
     )[:count]
-    for context, snap in ((2, True), (3, True), (4, True), (3, False)):
+    for context, snap in ((2, True), (3, True), (6, True), (6, False)):
         predictor = load()
         predictor.encode = lambda planes, p=predictor: _blank(p, planes)
         options = ns.SharpOptions("auto", context, snap=snap)
