@@ -201,9 +201,8 @@ class Prediction:
     scores : ndarray of shape (C,), float32
         Predicted intersection over union of each mask (may exceed 1).
     logits : ndarray of shape (C, 256, 256), float32
-        The decoder's own answer, before it is resized; feed one back through
-        ``Prompts(mask_logits=...)`` to refine it. Those of the first look, also where a
-        closer one gave the mask.
+        The decoder's answer to the first look, before it is resized; feed one back
+        through ``Prompts(mask_logits=...)`` to refine it.
     plane : int or tuple of int
         The plane of the stack the masks belong to; 0 for a 2D image.
     window : Window, optional
