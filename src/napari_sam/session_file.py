@@ -28,6 +28,8 @@ SCHEMA_VERSION = 1
 SUFFIX = ".napari-sam"
 # Planes that are looked at to know an image again.
 KEY_PLANES = 5
+# Of planes with more pixels, only the middle is: these are not read as a whole.
+LARGEST_KEY_PLANE, KEY_SIDE = 1 << 26, 2048
 _JSON = "session.json"
 _STRICT = ConfigDict(extra="forbid")
 
@@ -57,9 +59,19 @@ def image_key(image: Any, is_rgb: bool) -> str:
     count = int(np.prod(ahead))
     some = np.linspace(0, count - 1, min(KEY_PLANES, count)).round().astype(int)
     for flat in sorted(set(some.tolist())):
-        plane = np.asarray(image[tuple(int(i) for i in np.unravel_index(flat, ahead))])
+        index = tuple(int(i) for i in np.unravel_index(flat, ahead))
+        plane = np.asarray(image[(*index, *_middle(shape[len(ahead) :]))])
         digest.update(np.ascontiguousarray(plane).data)
     return f"xxh3_128:{digest.hexdigest()}"
+
+
+def _middle(size: tuple[int, ...]) -> tuple[slice, ...]:
+    """All of a plane of (rows, columns, ...), or the middle of a very large one."""
+    if size[0] * size[1] <= LARGEST_KEY_PLANE:
+        return ()
+    sides = (min(n, KEY_SIDE) for n in size[:2])
+    starts = ((n - side) // 2 for n, side in zip(size, sides, strict=False))
+    return tuple(slice(start, start + KEY_SIDE) for start in starts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -245,8 +245,11 @@ def test_lazy_volumes_are_read_one_plane_at_a_time(opened):
     user.points.add([(50, 20, 20)])
     user.settle()
     assert user.preview is not None
-    # 0 and the middle are what napari shows before the slider is moved.
-    assert set(read) <= {0, 48, 49, 50, 51, 52}
+    # 0 and the middle are what napari shows before the slider is moved. An autosaved
+    # session knows its image by a few planes, read in the background.
+    recognised = {0, 25, 50, 74, 99}
+    assert set(read) <= recognised | {48, 49, 50, 51, 52}
+    assert len(read) <= 3 * len(recognised | {48, 49, 50, 51, 52})
 
 
 def test_the_real_model_gives_what_the_script_gives(

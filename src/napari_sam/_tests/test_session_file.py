@@ -230,3 +230,23 @@ def test_labels_before_the_session_must_fit() -> None:
     with pytest.raises(ValueError, match="must fit into uint16"):
         start_labels(session, 0, np.full((3, 8, 9), 70000))
     assert replace(session, log=()).is_empty is False
+
+
+def test_very_large_planes_are_known_by_their_middle():
+    """They are never read as a whole."""
+    read = []
+
+    class Plane:
+        shape, dtype = (20_000, 30_000), np.dtype(np.uint8)
+
+        def __getitem__(self, index):
+            rows, columns = (part.stop - part.start for part in index)
+            read.append((index, rows * columns))
+            return np.zeros((rows, columns), np.uint8)
+
+    assert image_key(Plane(), False) == image_key(Plane(), False)
+    assert len(read) == 2
+    index, pixels = read[0]
+    assert pixels == 2048**2
+    assert index[0].start + index[0].stop == 20_000
+    assert index[1].start + index[1].stop == 30_000
