@@ -29,10 +29,16 @@ def has_display(environ: Mapping[str, str], platform: str) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that open a window, so that ``-m "not gui"`` leaves them out."""
+    """Mark the tests that open a window, so that ``-m "not gui"`` leaves them out.
+
+    Two processes share the tests, but all windows are of one: they would take the
+    keyboard from each other. They take longest, so they come first.
+    """
     for item in items:
         if _GUI_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("gui")
+            item.add_marker(pytest.mark.xdist_group("windows"))
+    items.sort(key=lambda item: item.get_closest_marker("gui") is None)
 
 
 @pytest.hookimpl(tryfirst=True)
