@@ -18,15 +18,18 @@ from napari_sam.predictor import Predictor
 
 CLICKS = 5
 # A check must not take longer than the training between two of them.
-MOST_IMAGES, MOST_OBJECTS = 8, 24
+MOST_IMAGES, MOST_OBJECTS = 8, 12
 # Fewer objects than this say little: mirrored images are looked at as well.
 ENOUGH_OBJECTS = 8
-KEPT = 0.9
-"""Mean IoU with the base model's masks on photographs that is good enough."""
+KEPT = 0.8
+"""Mean IoU with the base model's masks on photographs that is good enough.
+
+At 0.71, photographs with labels were segmented worse by 0.05 (one click), 0.03 (five).
+"""
 
 
 class Checker:
-    """Scores weights on the images held out, and on photographs.
+    """Scores weights on the images held out and, if asked to, on photographs.
 
     Parameters
     ----------
@@ -71,7 +74,10 @@ class Checker:
             embedding = stored or self.predictor.embed(truth[0].pixels)
             scores += score_objects(self.predictor, embedding, truth, CLICKS)
         found = summary(scores)
-        held_out = HeldOut(*(found[k] for k in ("click1", "click3", "click5", "box")))
+        return HeldOut(*(found[k] for k in ("click1", "click3", "click5", "box")))
+
+    def with_kept(self, held_out: HeldOut) -> HeldOut:
+        """Add how the weights scored last do on photographs, if that is asked for."""
         if self._memory is None:
             return held_out
         kept = self._memory.kept(self.predictor, self.options.trains_encoder)

@@ -2,7 +2,8 @@
 
 Kirillov et al., "Segment Anything" (2023), section 3 and appendix A: focal loss and
 dice loss 20 : 1, the mean squared error of the predicted IoU, and of the three masks
-of an ambiguous prompt only the one that fits best.
+of an ambiguous prompt the one that fits best. So does the one that the model prefers:
+the user's labels leave no doubt which of part and whole is wanted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Losses(NamedTuple):
     Parameters
     ----------
     total, focal, dice, iou : Tensor, scalar
-        `total` is the weighted sum; `focal` and `dice` are of the best mask.
+        `total` is the weighted sum; `focal` and `dice` are of the best mask and of the
+        preferred one.
     """
 
     total: Tensor
@@ -87,14 +89,16 @@ def segmentation_losses(
     Returns
     -------
     Losses
-        Of several masks, only the best of each object is told what it should have
-        been; all are told how good they were, since the scores choose between them.
+        Of several masks, the best of each object is told what it should have been,
+        and as much the one that the scores choose, since that is what a user gets;
+        all are told how good they were.
     """
     logits, scores = answer[0].float(), answer[1].float()
     focal = focal_loss(logits, target, valid)
     dice = dice_loss(logits, target, valid)
     best = (FOCAL_WEIGHT * focal + DICE_WEIGHT * dice).argmin(1, keepdim=True)
-    focal, dice = (term.gather(1, best).mean() for term in (focal, dice))
+    shown = torch.cat([best, scores.argmax(1, keepdim=True)], dim=1)
+    focal, dice = (term.gather(1, shown).mean() for term in (focal, dice))
     iou = F.mse_loss(scores, mask_iou(logits, target, valid))
     total = FOCAL_WEIGHT * focal + DICE_WEIGHT * dice + IOU_WEIGHT * iou
     return Losses(total, focal, dice, iou)

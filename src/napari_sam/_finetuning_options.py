@@ -30,7 +30,8 @@ class FinetuneOptions:
     patience : int
         Ends after so many checks in a row that found no better model.
     learning_rate : float, optional
-        1e-4 for the decoder and adapters, 1e-5 for everything, if omitted.
+        1e-4 for the decoder and adapters, 1e-5 for everything, if omitted. It is
+        reached after a few updates, and falls towards the end of the run.
     batch : int
         Objects trained on at a time.
     accumulate : int
@@ -66,9 +67,9 @@ class FinetuneOptions:
     batch: int = 4
     accumulate: int = 1
     held_out: float = 0.2
-    remember: float = 0.25
+    remember: float = 0.4
     augment: bool = True
-    check_every: int = 20
+    check_every: int = 30
     seed: int = 0
     precision: Precision = "auto"
     device: str = "auto"
@@ -138,7 +139,7 @@ class HeldOut:
         Mean IoU after so many clicks, and of a tight box, over the objects.
     kept : float
         Mean IoU of its masks with the base model's on photographs; 1 is no change.
-        NaN if it was not looked at.
+        NaN if it was not looked at: only what is better otherwise is worth it.
     """
 
     click1: float

@@ -196,14 +196,14 @@ class _Run:
         check = Checker(predictor, self.held_out, self.options)
         now = self.progress
         if state is None:
-            now.start = now.best = check(trainer.start)
+            now.start = now.best = self._score(check, trainer.start)
             yield TrainingStep(0, perf_counter() - began, held_out=now.start)
         else:
             self._restore(trainer, state)
         before = now.seconds
         while not self._is_over(before + perf_counter() - began):
             now.number += 1
-            losses = trainer.step(now.number)
+            losses = trainer.step(now.number, self._done())
             now.seconds = before + perf_counter() - began
             step = TrainingStep(now.number, now.seconds, *losses)
             if now.number % self.options.check_every == 0:
@@ -233,11 +233,28 @@ class _Run:
             or now.checks_in_vain >= options.patience
         )
 
+    def _done(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        options, now = self.options, self.progress
+        # Steps, if they are counted: then a run that is resumed is the same one.
+        if options.steps is not None:
+            return (now.number - 1) / options.steps
+        return now.seconds / (60 * options.minutes)
+
+    def _score(self, check: Checker, weights: Mapping[str, Tensor]) -> HeldOut | None:
+        """Score weights; on photographs only what could be the best."""
+        found, now = check(weights), self.progress
+        if found is None or now.best is None or now.start is None:
+            return None if found is None else check.with_kept(found)
+        if merit(found, now.start) <= merit(now.best, now.start):
+            return found
+        return check.with_kept(found)
+
     def _check(
         self, step: TrainingStep, trainer: Trainer, check: Checker
     ) -> TrainingStep:
         """Look at the images held out; keep the weights if they are the best yet."""
-        held_out = check(trainer.average)
+        held_out = self._score(check, trainer.average)
         is_best = self._keep_if_best(held_out, trainer.average, trainer)
         now = self.progress
         now.checks_in_vain = 0 if is_best else now.checks_in_vain + 1
@@ -268,7 +285,7 @@ class _Run:
             return
         for share in SHARES:
             weights = trainer.between(share, tuned)
-            held_out = check(weights)
+            held_out = self._score(check, weights)
             is_best = self._keep_if_best(held_out, weights, trainer)
             yield TrainingStep(
                 now.number, now.seconds, held_out=held_out, is_best=is_best

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam import _finetuning_trainer, finetuning
+from napari_sam import _finetuning_guard, _finetuning_trainer, finetuning
 from napari_sam._finetuning_check import KEPT, chosen_objects, merit
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
-from napari_sam._finetuning_trainer import Trainer, is_trained
+from napari_sam._finetuning_trainer import LAST_RATE, Trainer, is_trained, schedule
 from napari_sam._tests.tiny_models import tiny_predictor, tiny_sam
 from napari_sam.finetuning import check_target, finetune
 from napari_sam.registry import OpenedModel
@@ -61,11 +61,20 @@ def build_tiny(state, source="tiny"):
     return model.requires_grad_(True)
 
 
+def make_tiny(put) -> None:
+    """Fine-tune a tiny model in short simulations, with few photographs to remember."""
+    put(finetuning, "open_base", open_tiny)
+    put(finetuning, "build_from_state", build_tiny)
+    put(_finetuning_trainer, "PRACTISED", ("chelsea",))
+    put(_finetuning_guard, "LOOKED_AT", ("rocket",))
+    put(_finetuning_guard, "GRID", 1)
+    put(_finetuning_trainer, "LENGTHS", (1, 1, 2, 2, 3))
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """Fine-tune a tiny model."""
-    monkeypatch.setattr(finetuning, "open_base", open_tiny)
-    monkeypatch.setattr(finetuning, "build_from_state", build_tiny)
+    make_tiny(monkeypatch.setattr)
 
 
 TRAINED_PARTS = {
@@ -91,7 +100,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(train):
         for name, value in trainer.model.state_dict().items()
         if not torch.equal(value, start[name])
     }
-    # Only the best of three masks learns, and only kinds of points that were given.
+    # Only some of three masks learn, and only kinds of points that were given.
     still = {n for n in trainer.names if n not in moved}
     chance = ("output_hypernetworks_mlps", "point_embeddings")
     assert {n for n in still if not any(part in n for part in chance)} == set()
@@ -134,6 +143,28 @@ def test_the_average_follows_the_weights():
     torch.testing.assert_close(half, (start + average) / 2)
 
 
+def test_the_learning_rate_rises_and_falls():
+    """In a few updates to all of it, then to nearly nothing at the end of the run."""
+    rates = [schedule(1000, done) for done in np.linspace(0, 1, 20)]
+    assert rates[0] == 1
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(LAST_RATE) == schedule(1000, 1.5)
+    assert schedule(1, 0) < 0.1
+
+
+def test_photographs_are_looked_at_only_for_what_could_be_best(tiny, tmp_path):
+    """They cost time; what is worse on the images held out is dropped as it is."""
+    options = replace(QUICK, steps=4, check_every=1)
+    steps = list(finetune(pairs(), tmp_path / "a.pt", options=options))
+    start, best = steps[0].held_out, steps[0].held_out
+    for step in steps[1:]:
+        alone = replace(step.held_out, kept=float("nan"))
+        could_be = merit(alone, start) > merit(best, start)
+        assert np.isnan(step.held_out.kept) != could_be
+        if step.is_best:
+            best = step.held_out
+
+
 def test_accumulated_rounds_make_one_update():
     """As many rounds as were asked for."""
     trainer = Trainer(
@@ -166,8 +197,9 @@ def test_a_run_reports_and_writes(tiny, tmp_path):
 
 def test_the_same_seed_gives_the_same_curve(tiny, tmp_path):
     """And another seed another one."""
+    short = replace(QUICK, steps=3)
     runs = [
-        curve(finetune(pairs(), tmp_path / "a.pt", options=replace(QUICK, seed=seed)))
+        curve(finetune(pairs(), tmp_path / "a.pt", options=replace(short, seed=seed)))
         for seed in (0, 0, 1)
     ]
     assert runs[0] == runs[1]
@@ -184,9 +216,9 @@ def killed(out: Path) -> None:
     code = f"""
 import os, signal, sys
 sys.path.insert(0, {str(Path(finetuning.__file__).parents[1])!r})
-from napari_sam import _finetuning_trainer, finetuning
+from napari_sam import finetuning
 from napari_sam._tests import test_finetuning as here
-finetuning.open_base, finetuning.build_from_state = here.open_tiny, here.build_tiny
+here.make_tiny(setattr)
 finetuning.merit = here.any_change
 for step in finetuning.finetune(here.pairs(), {str(out)!r}, options=here.QUICK):
     if step.number == 5:
