@@ -156,13 +156,15 @@ def test_photographs_are_looked_at_only_for_what_could_be_best(tiny, tmp_path):
     """They cost time; what is worse on the images held out is dropped as it is."""
     options = replace(QUICK, steps=4, check_every=1)
     steps = list(finetune(pairs(), tmp_path / "a.pt", options=options))
-    start, best = steps[0].held_out, steps[0].held_out
+    start = best = steps[0].held_out
+    assert start is not None
     for step in steps[1:]:
-        alone = replace(step.held_out, kept=float("nan"))
-        could_be = merit(alone, start) > merit(best, start)
-        assert np.isnan(step.held_out.kept) != could_be
+        found = step.held_out
+        assert found is not None
+        alone = replace(found, kept=float("nan"))
+        assert np.isnan(found.kept) != (merit(alone, start) > merit(best, start))
         if step.is_best:
-            best = step.held_out
+            best = found
 
 
 def test_accumulated_rounds_make_one_update():
