@@ -107,7 +107,10 @@ class Memory:
         return cls(embeddings, prompts, masks, images)
 
     def kept(self, predictor: Predictor, encodes: bool) -> float:
-        """Mean IoU of a model's masks with those of the base.
+        """Mean IoU of a model's masks with those of the base: of clicks, or of boxes.
+
+        The worse of the two. Boxes are rarely forgotten, and would hide that single
+        clicks, which say less, are.
 
         Parameters
         ----------
@@ -115,15 +118,20 @@ class Memory:
         encodes : bool
             Whether its image encoder is another one than the base's.
         """
-        ious = []
+        ious: dict[bool, list[float]] = {True: [], False: []}
         for i, image in enumerate(self.images):
             embedding = predictor.embed(image.pixels) if encodes else self.embeddings[i]
-            answers = _ask(predictor, embedding, self.prompts[i])
-            for answer, mask in zip(answers, self.masks[i], strict=True):
+            prompts = self.prompts[i]
+            answers = _ask(predictor, embedding, prompts)
+            for prompt, answer, mask in zip(
+                prompts, answers, self.masks[i], strict=True
+            ):
                 both = np.count_nonzero(answer.best & mask)
                 either = np.count_nonzero(answer.best | mask)
-                ious.append(both / either if either else 1.0)
-        return float(np.mean(ious)) if ious else 1.0
+                ious[prompt.box is None].append(both / either if either else 1.0)
+        return min(
+            (float(np.mean(kind)) for kind in ious.values() if kind), default=1.0
+        )
 
 
 def grid_prompts(size: tuple[int, int]) -> list[Prompts]:

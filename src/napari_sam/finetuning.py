@@ -53,7 +53,7 @@ __all__ = [
 
 RESUME = ".resume"
 """After the name of the result: what a run needs to go on after it was killed."""
-SHARES = (0.75, 0.5)
+SHARES = (0.75, 0.5, 0.3)
 """Where between the base and the tuned model better ones are looked for at the end."""
 # Options that say when to stop, not what is done until then.
 _STOPPING = ("minutes", "steps", "patience")
