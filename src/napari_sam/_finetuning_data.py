@@ -166,7 +166,7 @@ def _label_array(labels: Any, name: str) -> Any:
         return read_labels(labels).data
     array = _unwrapped(labels)
     kind = np.dtype(getattr(array, "dtype", object)).kind
-    if kind not in "bui" or len(array.shape) < 2:
+    if kind not in "biu" or len(array.shape) < 2:
         raise ValueError(
             f"labels of {name} must be integers with at least 2 axes, got "
             f"{getattr(array, 'dtype', type(array).__name__)}."
