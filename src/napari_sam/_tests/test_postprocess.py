@@ -39,7 +39,7 @@ GROWING = {
 ALL = {**SHRINKING, **GROWING, "smooth": partial(pp.smooth, sigma=1.2)}
 REMOVING = {"remove_small_objects", "whole_objects"}
 IDEMPOTENT = set(ALL) - {"erode", "dilate", "smooth"}
-WITH_SPACING = {*LENGTH, pp.fill_holes, pp.remove_small_objects}
+WITH_SPACING = [*LENGTH, pp.fill_holes, pp.remove_small_objects]
 
 WITH_NEW_IDS = {"split_components": pp.split_components}
 EVERY = {**ALL, **WITH_NEW_IDS}
