@@ -167,7 +167,8 @@ class Autosave(QObject):
             note(target, changes, view)
 
     def mark(self) -> None:
-        """Save in a moment."""
+        """Save in a moment; but what is painted is noticed from now on."""
+        self._follow(self._annotator.target)
         if not self._timer.isActive():
             self._timer.start()
 
