@@ -333,6 +333,7 @@ def test_slow_work_can_be_cancelled_and_may_fail(started, counting, monkeypatch)
 def test_any_layer_may_be_deleted_in_mid_work(started, counting):
     """The widget goes on with what is left."""
     own, predict = started.annotator, counting.predict
+    columns = iter(range(22, 32))
 
     def begin() -> threading.Event:
         release = threading.Event()
@@ -342,7 +343,8 @@ def test_any_layer_may_be_deleted_in_mid_work(started, counting):
             return predict(*arguments)
 
         counting.predict = slow
-        started.points.add([31, 25])
+        # Another place each time: what is asked for already is not asked again.
+        started.points.add([31, next(columns)])
         started.wait(lambda: own.runner.is_busy)
         return release
 
