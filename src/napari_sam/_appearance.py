@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from napari_sam._mask_boxes import tight_box
 from napari_sam.transforms import resize_to_model, valid_cells
 from napari_sam.types import LOGITS_SIZE, MODEL_SIZE, ImageEmbedding
 
@@ -69,23 +70,16 @@ class PlaneView:
         return bool(grey.size == 0 or np.ptp(grey) < 1)
 
 
-def bounding_box(mask: Mask) -> NDArray[np.int64]:
-    """(row_min, column_min, row_max, column_max), half-open; the mask is not empty."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
-    return np.array([rows[0], columns[0], rows[-1] + 1, columns[-1] + 1])
-
-
 def window_around(mask: Mask, margin: float, valid: Mask) -> Slices:
     """Slices of a mask's box, wider on each side by a fraction of its own size.
 
     They start and end between cells of the embedding, and hold at least two of those
     beyond the object on each side, unless the plane ends.
     """
-    box = bounding_box(mask)
+    box = np.array(tight_box(mask))
     size = box[2:] - box[:2]
     wider = np.maximum(2 * RATIO, np.ceil(margin * size))
-    end = bounding_box(valid)[2:]
+    end = np.array(tight_box(valid)[2:])
     low = np.maximum(0, (box[:2] - wider) // RATIO * RATIO).astype(int)
     high = np.minimum(-(-end // RATIO), -(-(box[2:] + wider) // RATIO)) * RATIO
     rows, columns = zip(low, high.astype(int), strict=True)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._mask_boxes import tight_box
 from napari_sam._propagation_options import PropagationOptions
 from napari_sam._seeds import Seed, is_stop
 from napari_sam.stack_axes import StackAxes
@@ -179,10 +180,7 @@ def _boxes(
             continue
         widest = np.flatnonzero(sizes == sizes.max())
         position = int(widest[len(widest) // 2])
-        section = mask.take(position, index)
-        spans = [np.flatnonzero(section.any(axis=1 - i)) for i in (0, 1)]
-        low, high = zip(*((int(s[0]), int(s[-1]) + 1) for s in spans), strict=True)
-        yield key, position, [*low, *high]
+        yield key, position, [*tight_box(mask.take(position, index))]
 
 
 def _obey(result: Labels, first: Labels, seeds: Seeds) -> None:

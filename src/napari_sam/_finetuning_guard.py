@@ -16,7 +16,7 @@ from skimage import data
 
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._finetuning_prompts import PromptBatch
-from napari_sam.evaluation import tight_box
+from napari_sam._mask_boxes import tight_box
 from napari_sam.predictor import Predictor
 from napari_sam.types import ImageEmbedding, Prediction, Prompts
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from napari_sam._mask_boxes import tight_box
 from napari_sam.modeling.prompt_encoder import BOX_MAX, BOX_MIN, PADDING
 from napari_sam.types import LOGITS_SIZE, MODEL_SIZE
 
@@ -113,8 +114,8 @@ def noisy_box(target: Masks, rng: np.random.Generator) -> NDArray[np.float64]:
     Each side is moved by a normal deviate of a tenth of the object's length along
     that axis, of 20 pixels at most.
     """
-    rows, columns = (np.flatnonzero(target.any(axis)) for axis in (1, 0))
-    box = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]], float)
+    top, left, bottom, right = tight_box(target)
+    box = np.array([[left, top], [right, bottom]], float)
     box *= CELL
     size = box[1] - box[0]
     noise = rng.normal(size=(2, 2)) * BOX_NOISE * size
@@ -157,8 +158,8 @@ def _point_in(region: Masks, rng: np.random.Generator) -> NDArray[np.float64]:
 
     People click near the middle, and so do evaluations; either happens half the time.
     """
-    rows, columns = (np.flatnonzero(region.any(axis)) for axis in (1, 0))
-    part = region[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    top, left, bottom, right = tight_box(region)
+    part = region[top:bottom, left:right]
     if rng.random() < 0.5:
         depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
         # Ties, and nearly so, are broken at random.
@@ -166,7 +167,7 @@ def _point_in(region: Masks, rng: np.random.Generator) -> NDArray[np.float64]:
     else:
         at = rng.choice(np.flatnonzero(part))
     row, column = np.unravel_index(at, part.shape)
-    cell = np.array([column + columns[0], row + rows[0]], float)
+    cell = np.array([column + left, row + top], float)
     within: NDArray[np.float64] = cell * CELL + rng.uniform(0, CELL - 1, 2)
     return within
 

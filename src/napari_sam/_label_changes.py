@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_sam._mask_boxes import tight_box
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -210,18 +212,15 @@ def plane_change(
     >>> before
     array([[0, 3, 3]])
     """
-    rows = np.flatnonzero(written.any(axis=1))
-    if rows.size == 0:
+    top, left, bottom, right = box = tight_box(written)
+    if bottom == 0:
         return None
-    columns = np.flatnonzero(written.any(axis=0))
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    left, right = int(columns[0]), int(columns[-1]) + 1
     inside = slice(top, bottom), slice(left, right)
     mask = written[inside]
     return PlaneChange(
         plane_axes,
         index,
-        (top, left, bottom, right),
+        box,
         pack_bits(mask),
         _short(current[inside][mask]),
         _short(wanted[inside][mask].astype(current.dtype)),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam._layers_features import object_features
-from napari_sam._layers_shapes import box_of, fill, innermost, outline, spread
+from napari_sam._layers_shapes import fill, innermost, outline, spread
 from napari_sam._layers_view import convert, image_shape, is_same_grid, plane_name
+from napari_sam._mask_boxes import tight_box
 from napari_sam.types import Plane, Prompts
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ class _Parts:
             for hole in self.holes:
                 mask = mask & ~hole
             mask = mask if mask.any() else None
-        boxes = self.boxes if mask is None else [*self.boxes, box_of(mask)]
+        boxes = self.boxes
+        if mask is not None:
+            boxes = [*boxes, np.array(tight_box(mask), float)]
         box = None
         if boxes:
             edges = np.stack(boxes)

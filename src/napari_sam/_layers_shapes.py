@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
+from napari_sam._mask_boxes import tight_box
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -91,16 +93,9 @@ def _inside(
     return np.asarray(np.cumsum(crossings, axis=1)[:, :-1] % 2 == 1)
 
 
-def box_of(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Box (4,) of pixel edges, half-open, around the pixels of a mask."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    edges = (rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-    return np.array(edges, dtype=np.float64)
-
-
 def innermost(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(row, column) of the pixel of a mask that is farthest from its border."""
-    top, left, bottom, right = box_of(mask).astype(np.int64)
+    top, left, bottom, right = tight_box(mask)
     part = np.pad(mask[top:bottom, left:right], 1)
     depth = ndimage.distance_transform_edt(part)
     row, column = np.unravel_index(int(np.argmax(depth)), part.shape)

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_sam._mask_boxes import tight_box
+
 # Pixels that touch at a corner belong together, in holes too, as in the official code.
 _NEIGHBOURS = np.ones((3, 3), bool)
 
@@ -48,10 +50,7 @@ def without_small_regions(
     kept = filled & large[regions]
     if (kept == part).all():
         return None
-    inside_rows = np.flatnonzero(kept.any(axis=1))
-    inside_columns = np.flatnonzero(kept.any(axis=0))
-    r0, r1 = inside_rows[0], inside_rows[-1] + 1
-    c0, c1 = inside_columns[0], inside_columns[-1] + 1
+    r0, c0, r1, c1 = tight_box(kept)
     edges = np.array([r0, c0, r1, c1]) + 2 * (rows.start, columns.start)
     return kept[r0:r1, c0:c1], edges
 

@@ -19,10 +19,10 @@ from napari_sam._appearance import (
     Mask,
     PlaneView,
     Slices,
-    bounding_box,
     window_around,
 )
 from napari_sam._course import Course, Shape, Target, signed_distance
+from napari_sam._mask_boxes import tight_box
 from napari_sam._propagation_options import PropagationOptions
 from napari_sam.transforms import pixels_per_cell
 from napari_sam.types import LOGITS_SIZE, Prompts
@@ -152,7 +152,7 @@ class Tracker:
         expected = self._expected = self._expect(view)
         size = np.array(view.embedding.plane_size)
         pixels = pixels_per_cell(view.embedding.plane_size)
-        box = bounding_box(expected.mask) * np.tile(pixels, 2)
+        box = np.array(tight_box(expected.mask)) * np.tile(pixels, 2)
         point = (_innermost(expected.mask) + 0.5) * pixels - 0.5
         prompts = Prompts(
             points=[np.clip(point, 0, size - 1)],
@@ -324,7 +324,7 @@ def _joined(mask: Mask, before: Mask) -> Mask:
 
 def _innermost(mask: Mask) -> FloatArray:
     """(row, column) of the cell farthest from the border."""
-    box = bounding_box(mask)
+    box = np.array(tight_box(mask))
     part = mask[box[0] : box[2], box[1] : box[3]]
     depth = ndimage.distance_transform_edt(np.pad(part, 1))[1:-1, 1:-1]
     deepest: FloatArray = np.add(np.unravel_index(depth.argmax(), depth.shape), box[:2])

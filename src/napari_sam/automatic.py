@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidate, Candidates
 from napari_sam._enlarging import Enlarger
+from napari_sam._mask_boxes import tight_box
 from napari_sam._mask_runs import encode
 from napari_sam.predictor import Predictor
 from napari_sam.transforms import check_plane
@@ -277,12 +278,10 @@ class SearchedPart:
         union = np.count_nonzero(levels > -offset)
         stability = np.count_nonzero(levels > offset) / union if union else 0.0
         mask = levels > 0
-        inside_rows = np.flatnonzero(mask.any(axis=1))
-        if stability < least or not len(inside_rows):
+        top, left, bottom, right = tight_box(mask)
+        if stability < least or bottom == 0:
             return None
-        inside_columns = np.flatnonzero(mask.any(axis=0))
-        top, left = int(inside_rows[0]), int(inside_columns[0])
-        mask = mask[top : inside_rows[-1] + 1, left : inside_columns[-1] + 1]
+        mask = mask[top:bottom, left:right]
         at = (rows.start + top + self.at[0], columns.start + left + self.at[1])
         return stability, mask, at
 

@@ -25,6 +25,7 @@ from napari_sam._cleanup_steps import (
     read_steps,
     write_steps,
 )
+from napari_sam._generators import result_of
 from napari_sam._label_regions import Box, LabelRegions, Labels
 
 __all__ = [
@@ -171,12 +172,7 @@ def clean_up(
     [[2, 2]]
     """
     work = apply_steps(labels, steps, spacing, selected, this)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            cleaned: Cleaned = end.value
-            return cleaned.labels
+    return result_of(work).labels
 
 
 def _views(

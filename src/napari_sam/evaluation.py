@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sam._finetuning_data import LabelledImage
+from napari_sam._mask_boxes import tight_box
 from napari_sam.predictor import Predictor
 from napari_sam.types import ImageEmbedding, Prediction, Prompts
 
@@ -189,12 +190,6 @@ def _predict(
 def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     either = np.count_nonzero(a | b)
     return float(np.count_nonzero(a & b) / either) if either else 1.0
-
-
-def tight_box(mask: NDArray[np.bool_]) -> list[int]:
-    """Box of pixel edges (row_min, column_min, row_max, column_max) of a mask."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return [int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1]
 
 
 def centre_click(mask: NDArray[np.bool_]) -> list[int]:

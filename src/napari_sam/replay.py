@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._generators import result_of
 from napari_sam._label_changes import CommitOptions, changed_pixels
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
@@ -72,12 +73,7 @@ def replay_session(
         return predictor or load_saved_model(model)
 
     steps = replay_steps(saved, image, load, layer, labels)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: NDArray[Any] = end.value
-            return result
+    return result_of(steps)
 
 
 def load_saved_model(model: SavedModel) -> Predictor:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._mask_boxes import tight_box
+
 # A good plane has about 0.4 with MobileSAM: its estimate, the agreement with what was
 # expected, and the overlap with the neighbours are 0.7 to 0.8 each.
 DOUBTFUL = 0.25
@@ -61,16 +63,7 @@ class MaskPatch:
                 f"mask must be a bool plane (H, W), got {mask.dtype} of shape "
                 f"{mask.shape}."
             )
-        rows = np.flatnonzero(mask.any(axis=1))
-        columns = np.flatnonzero(mask.any(axis=0))
-        if rows.size == 0:
-            return cls((0, 0, 0, 0), 0, np.zeros(0, np.uint8))
-        box = (
-            int(rows[0]),
-            int(columns[0]),
-            int(rows[-1]) + 1,
-            int(columns[-1]) + 1,
-        )
+        box = tight_box(mask)
         pixels = mask[box[0] : box[2], box[1] : box[3]]
         return cls(box, int(np.count_nonzero(pixels)), np.packbits(pixels))
 

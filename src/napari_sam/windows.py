@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from napari_sam._mask_boxes import tight_box
 from napari_sam.transforms import pixels_per_cell, valid_cells
 from napari_sam.types import LOGITS_SIZE, Prompts, Window
 
@@ -47,13 +48,8 @@ def magnification(window: Window, plane_size: tuple[int, int]) -> float:
 
 def extent_of(mask: NDArray[np.bool_]) -> FloatArray | None:
     """Box (4,) of a mask's pixels, as edges, half-open; None if the mask is empty."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.flatnonzero(mask.any(axis=0))
-    if len(rows) == 0:
-        return None
-    return np.array(
-        [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1], dtype=np.float64
-    )
+    box = np.array(tight_box(mask), dtype=np.float64)
+    return box if box.any() else None
 
 
 def extent_of_prompts(

@@ -1,6 +1,6 @@
 """``napari-sam clean``: a label image through saved clean-up steps."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,7 @@ import typer
 from numpy.typing import NDArray
 
 from napari_sam._cli.console import ForceOption, check_output, progress, say
+from napari_sam._generators import result_of
 
 if TYPE_CHECKING:
     from napari_sam.cleanup import CleanupStep
@@ -73,14 +74,6 @@ def _cleaned(
         for index in every:
             space = labels.spacing[apart:]
             work = apply_steps(cleaned[index], steps, space, chosen, this)
-            cleaned[index] = _to_the_end(work, advance)
+            state = result_of(work, lambda state: advance(state.done == state.total))
+            cleaned[index] = state.labels
     return cleaned
-
-
-def _to_the_end(work: Generator[Any, None, Any], advance: Callable[..., None]) -> Any:
-    while True:
-        try:
-            state = next(work)
-        except StopIteration as end:
-            return end.value.labels
-        advance(state.done == state.total)

@@ -16,6 +16,7 @@ from napari_sam._cli.console import (
     progress,
     say,
 )
+from napari_sam._generators import result_of
 
 if TYPE_CHECKING:
     from napari_sam.predictor import Predictor
@@ -81,13 +82,7 @@ def replay(
 
     steps = replay_steps(saved, opened.data, load_saved, layer, start)
     with progress("Replaying", len(saved.log)) as step:
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                result = end.value
-                break
-            step()
+        result = result_of(steps, lambda _: step())
     write_labels(out, result, like=opened)
     recorded = recorded_labels(saved, find_target(saved, layer), start)
     differing = int(np.count_nonzero(result != recorded))

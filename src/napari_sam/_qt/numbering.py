@@ -6,6 +6,7 @@ from collections.abc import Collection, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_sam._generators import result_of
 from napari_sam._layers_target import free_label, label_parts
 from napari_sam._qt.runner import Receiver, Runner
 
@@ -64,7 +65,7 @@ class Numbering:
                 search, Receiver(done, receiver.failed, receiver.stepped)
             )
             return
-        self._found(target, receiver, _finished(search()))
+        self._found(target, receiver, result_of(search()))
 
     def _found(
         self, target: Labels, receiver: Receiver, found: tuple[int, int]
@@ -114,12 +115,3 @@ def _search(
             largest = max(largest, int(part.max(initial=0)))
             yield "Looking for a free number"
     return largest, free_label(data, name, taken, largest)
-
-
-def _finished(search: Generator[str, None, tuple[int, int]]) -> tuple[int, int]:
-    while True:
-        try:
-            next(search)
-        except StopIteration as end:
-            found: tuple[int, int] = end.value
-            return found

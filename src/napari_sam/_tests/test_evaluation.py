@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam._finetuning_data import LabelledImage
+from napari_sam._mask_boxes import tight_box
 from napari_sam.evaluation import (
     EvaluationOptions,
     ObjectScore,
@@ -18,7 +19,6 @@ from napari_sam.evaluation import (
     next_click,
     objects_of,
     summary,
-    tight_box,
 )
 
 

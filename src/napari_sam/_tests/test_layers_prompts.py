@@ -21,8 +21,9 @@ from napari_sam._layers_prompts import (
     prompts_from_layers,
     seeds_from_layers,
 )
-from napari_sam._layers_shapes import box_of, fill, innermost, outline, spread
+from napari_sam._layers_shapes import fill, innermost, outline, spread
 from napari_sam._layers_view import ViewPlane, view_plane
+from napari_sam._mask_boxes import tight_box
 from napari_sam.transforms import mask_to_logits
 from napari_sam.types import Prompts
 
@@ -247,7 +248,7 @@ def test_ellipse_is_mask_and_box() -> None:
     expected = np.zeros(SIZE, bool)
     expected[disk((20, 20), 9.99)] = True
     assert np.count_nonzero(found.mask ^ expected) <= 8  # a polygon of 128 corners
-    np.testing.assert_allclose(found.prompts.box, box_of(found.mask))
+    np.testing.assert_allclose(found.prompts.box, tight_box(found.mask))
     prompts = found.to_prompts()
     np.testing.assert_array_equal(prompts.mask_logits, mask_to_logits(found.mask))
     np.testing.assert_array_equal(prompts.box, found.prompts.box)
