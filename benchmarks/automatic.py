@@ -1,8 +1,7 @@
 """Automatic masks of this package against the official generator's, in one run.
 
 Official and ours alternate, each in a process of its own; see README.md. Prints time,
-time on the processor, how many official masks ours have, and, for images with a
-``label``, the accuracy of both.
+time on the processor, and how many official masks ours have.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,35 +44,9 @@ def best_of(ious: NDArray[np.float64]) -> NDArray[np.float64]:
     return ious.max(axis=1) if ious.shape[1] else np.zeros(len(ious))
 
 
-def painted(masks: Masks) -> Masks:
-    """Return what is left of each mask in a label image with the smaller on top."""
-    order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
-    labels = np.full(masks.shape[1:], -1)
-    for index in order:
-        labels[masks[index]] = index
-    left = np.array([labels == index for index in np.unique(labels[labels >= 0])])
-    return left.reshape(-1, *masks.shape[1:])
-
-
-def accuracy(masks: Masks, label: NDArray[Any]) -> dict[str, float]:
-    """AP50 of the label image, TP / (TP + FP + FN) at IoU 0.5, and mean best IoU.
-
-    As in the 2018 Data Science Bowl. Mean best IoU: of each object's best mask.
-    """
-    objects = np.array([label == index for index in np.unique(label[label > 0])])
-    best = best_of(overlaps(objects, masks))
-    shown = painted(masks)
-    hits = int((overlaps(objects, shown) > 0.5).sum())
-    return {
-        "ap50": hits / (len(objects) + len(shown) - hits),
-        "mean_best_iou": float(best.mean()),
-    }
-
-
 def compare(
     sides: dict[str, Process],
     image: NDArray[Any],
-    label: NDArray[Any] | None,
     options: argparse.Namespace,
     folder: Path,
 ) -> dict[str, Any]:
@@ -101,8 +73,6 @@ def compare(
         best = best_of(overlaps(masks["official"], masks["ours"]))
         row["same"] = int((best >= SAME).sum())
         row["mean_best_iou_with_official"] = float(best.mean()) if len(best) else 1.0
-    if label is not None:
-        row["accuracy"] = {name: accuracy(m, label) for name, m in masks.items()}
     return row
 
 
@@ -116,8 +86,6 @@ def describe(name: str, row: dict[str, Any]) -> str:
         text = f"  {side:9s} {time:7.1f} s, {cpu:7.1f} s CPU, "
         text += f"peak {max(r['peak_bytes'] for r in runs) / MIB:.0f} MiB, "
         text += f"{row['count'][side]} masks"
-        for measure, value in row.get("accuracy", {}).get(side, {}).items():
-            text += f", {measure.replace('_', ' ')} {value:.4f}"
         lines.append(text)
     if "ratio" in row:
         lines.append(
@@ -128,21 +96,6 @@ def describe(name: str, row: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def images(options: argparse.Namespace) -> Iterable[tuple[str, Any, Any]]:
-    """Name, image and label (or None) of what to segment."""
-    for path in options.images:
-        with np.load(path) as stored:
-            yield path.stem, stored["image"], stored["label"]
-    if not options.images:
-        image = read_image(None)
-        scale = options.size // image.shape[0]
-        yield (
-            f"photograph {options.size}",
-            np.kron(image, np.ones((scale, scale, 1), np.uint8)),
-            None,
-        )
-
-
 def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -151,7 +104,6 @@ def parse_options() -> argparse.Namespace:
         "--official-python",
         help="Python of the official environment; ours alone if not",
     )
-    add("--images", nargs="*", type=Path, default=[], help=".npz of image and label")
     add("--size", type=int, default=1024, help="side of the photograph, n x 1024")
     add("--points-per-side", type=int, default=32)
     add("--precision", default="float32", help="of our side")
@@ -171,7 +123,7 @@ def main() -> None:
         if python
     }
     checkpoint = str(resources.files("napari_sam") / "weights" / "mobile_sam.pt")
-    record: dict[str, Any] = {"processor": processor_name(), "images": {}}
+    record: dict[str, Any] = {"processor": processor_name()}
     try:
         for name, side in sides.items():
             record[name] = side.ask(
@@ -182,15 +134,12 @@ def main() -> None:
             )
         print(f"{processor_name()}, {options.threads} threads, {record['ours']}")
         with tempfile.TemporaryDirectory() as folder:
-            for name, image, label in images(options):
-                row = compare(sides, image, label, options, Path(folder))
-                record["images"][name] = row
-                print(describe(name, row), flush=True)
-        rows = [r["accuracy"] for r in record["images"].values() if "accuracy" in r]
-        for side in sides if rows else ():
-            for measure in ("ap50", "mean_best_iou"):
-                mean = statistics.mean(row[side][measure] for row in rows)
-                print(f"mean {side:9s} {measure} {mean:.4f}")
+            image = read_image(None)
+            scale = options.size // image.shape[0]
+            image = np.kron(image, np.ones((scale, scale, 1), np.uint8))
+            row = compare(sides, image, options, Path(folder))
+            record["image"] = row
+            print(describe(f"photograph {options.size}", row), flush=True)
     finally:
         for side in sides.values():
             side.close()

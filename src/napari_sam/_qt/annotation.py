@@ -16,23 +16,24 @@ from napari_sam._layers_view import image_shape
 from napari_sam._qt import keys, workspace
 from napari_sam._qt.activity import Activity
 from napari_sam._qt.controller import Annotator
-from napari_sam._qt.controls import Controls, fill, grey_out, show_keys
-from napari_sam._qt.engine import Engine
+from napari_sam._qt.controls import Controls, fill, show_keys
+from napari_sam._qt.model_chooser import offer_models
 from napari_sam._qt.pictures import ready_along
 from napari_sam._qt.preferences import on_keys_changed, read_preferences
 from napari_sam._qt.scene import size_text
 from napari_sam._qt.session_controls import SessionControls
-from napari_sam._qt.shared_cache import shared_cache
+from napari_sam._qt.shared_cache import new_engine
 from napari_sam._qt.state import Choices, cache_text, shown_answer, status_text
 from napari_sam._qt.volume_section import VolumeSection
-from napari_sam.registry import get_spec, list_models, missing_extra
+from napari_sam.registry import get_spec
 
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_sam._qt.engine import Engine
+
 # What is shorter than this needs no progress bar.
 PATIENCE = 200
-NEW_LABELS = "new layer"
 
 
 class SegmentAnythingWidget(QWidget):
@@ -57,9 +58,7 @@ class SegmentAnythingWidget(QWidget):
         self._is_closed = False
         # No child of this widget: it must live until it has been told to close.
         preferences = read_preferences()
-        if engine is None:
-            engine = Engine(None, shared_cache(preferences), preferences.precision)
-        self.annotator = Annotator(viewer, engine)
+        self.annotator = Annotator(viewer, engine or new_engine(preferences))
         self.annotator.choices = Choices(preferences.model)
         self.controls = Controls()
         self.volume = VolumeSection(self.annotator, self)
@@ -109,13 +108,7 @@ class SegmentAnythingWidget(QWidget):
 
     def list_models(self) -> None:
         """Offer the models that there are now."""
-        models = list_models()
-        names = [(spec.name, spec.name) for spec in models]
-        fill(self.controls.model, names, self.annotator.choices.model)
-        for row, spec in enumerate(models):
-            grey_out(self.controls.model, row, missing_extra(spec))
-        chosen = self.controls.model.findData(self.annotator.choices.model)
-        self.controls.model.setCurrentIndex(chosen)
+        offer_models(self.controls.model, self.annotator.choices.model)
 
     @property
     def is_open(self) -> bool:
@@ -226,7 +219,7 @@ class SegmentAnythingWidget(QWidget):
             (layer.name, layer)
             for layer in workspace.targets_of(self.viewer, own.image, own.scene.view)
         ]
-        fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        fill(controls.target, [(workspace.NEW_LABELS, None), *labels], own.target)
         channels = [("this image", "")]
         if own.image is not None:
             every = workspace.images_of(self.viewer)

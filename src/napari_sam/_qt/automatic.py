@@ -6,23 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 # In the main thread, and before there is work: see `annotation`.
 import torch  # noqa: F401
+from qtpy.QtWidgets import QApplication
 
 from napari_sam._qt import workspace
+from napari_sam._qt.automatic_choices import FindChoices
 from napari_sam._qt.automatic_controls import AutomaticControls
 from napari_sam._qt.automatic_finder import Finder
 from napari_sam._qt.controls import fill
-from napari_sam._qt.engine import Engine
 from napari_sam._qt.job_widget import JobWidget
+from napari_sam._qt.model_chooser import offer_models
 from napari_sam._qt.plane_layer import lengths
 from napari_sam._qt.preferences import read_preferences
-from napari_sam._qt.shared_cache import shared_cache
-from napari_sam.registry import list_models
+from napari_sam._qt.shared_cache import new_engine
 
 if TYPE_CHECKING:
     import napari.viewer
     from qtpy.QtWidgets import QWidget
 
-NEW_LABELS = "new layer"
+    from napari_sam._qt.engine import Engine
+
 NO_SHAPES = "none: add a Shapes layer"
 
 
@@ -44,18 +46,20 @@ class AutomaticMasksWidget(JobWidget):
         parent: QWidget | None = None,
     ) -> None:
         preferences = read_preferences()
-        if engine is None:
-            engine = Engine(None, shared_cache(preferences), preferences.precision)
         self.viewer = viewer
         # No child of this widget: it must live until it has been told to close.
-        self.finder = Finder(viewer, engine)
+        self.finder = Finder(viewer, engine or new_engine(preferences))
         super().__init__(self.finder.runner, self.finder.close, parent)
         self.controls = AutomaticControls()
-        models = [(spec.name, spec.name) for spec in list_models()]
-        fill(self.controls.model, models, preferences.model)
         self.lay_out(self.controls.layout)
         self._connect()
-        self.finder.choose(model=preferences.model)
+        self.finder.choices = FindChoices(preferences.model)
+        self.list_models()
+        self.finder.refresh()
+
+    def list_models(self) -> None:
+        """Offer the models that there are now."""
+        offer_models(self.controls.model, self.finder.choices.model)
 
     def _connect(self) -> None:
         own, controls = self.finder, self.controls
@@ -132,7 +136,7 @@ class AutomaticMasksWidget(JobWidget):
         fill(controls.image, images, own.image)
         targets = workspace.targets_of(self.viewer, own.image, own.view)
         labels: list[tuple[str, Any]] = [(layer.name, layer) for layer in targets]
-        fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        fill(controls.target, [(workspace.NEW_LABELS, None), *labels], own.target)
         shapes: list[tuple[str, Any]] = [(one.name, one) for one in own.regions]
         fill(controls.region, shapes or [(NO_SHAPES, None)], own.region)
         controls.show_region(own.choices.mode == "region")
@@ -164,3 +168,12 @@ class AutomaticMasksWidget(JobWidget):
             f"{shown} objects of {total} masks. Move the sliders, click objects to "
             "choose them, then accept one or all."
         )
+
+
+def open_finders() -> list[AutomaticMasksWidget]:
+    """Find the widgets of all viewers."""
+    return [
+        widget
+        for widget in QApplication.allWidgets()
+        if isinstance(widget, AutomaticMasksWidget) and widget.is_open
+    ]

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from napari_sam._layers_channels import OneColour, TogetherAsColour
 from napari_sam._layers_prompts import ObjectPrompts
+from napari_sam._qt.loaded_models import LoadedModels
 from napari_sam._qt.transfer import Transfer
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.registry import (
     cache_directory,
+    checkpoint_path,
     download,
     get_spec,
     is_available,
@@ -193,6 +195,8 @@ class Engine:
         In memory, and on disk in the user's cache directory, by default.
     precision : {"auto", "float32", "bfloat16", "float16"}
         Of the models loaded by `load_model`.
+    models : LoadedModels, optional
+        Shared with other engines; its own by default.
     """
 
     def __init__(
@@ -200,11 +204,14 @@ class Engine:
         load: Callable[[str], Predictor] | None = None,
         cache: EmbeddingCache | None = None,
         precision: Precision = "auto",
+        models: LoadedModels | None = None,
     ) -> None:
         ours = load_model
         if precision != "auto":
             ours = partial(load_model, precision=precision)
         self._load = load or ours
+        self._models = models or LoadedModels()
+        self._loader = load or load_model, precision
         # On disk, embeddings are there again tomorrow, and in another viewer.
         self.cache = cache or EmbeddingCache(cache_directory() / "embeddings")
         self.transfer = Transfer()
@@ -230,7 +237,8 @@ class Engine:
             yield f"Downloading {model}, once"
             download(get_spec(model), self.transfer)
         yield f"Loading {model}"
-        predictor = self._load(model)
+        key = (*self._loader, model, _age(model))
+        predictor = self._models.get(key, partial(self._load, model))
         # One at a time: a large model takes gigabytes.
         self._predictors = {model: predictor}
 
@@ -320,6 +328,12 @@ class Engine:
             )
             self._session = source, session
         return self._session[1]
+
+
+def _age(model: str) -> float:
+    """When the checkpoint was written: another one may have taken its name since."""
+    path = checkpoint_path(get_spec(model))
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def plane_text(plane: Plane) -> str:

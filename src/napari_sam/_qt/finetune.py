@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFileDialog, QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._finetuning_options import FinetuneOptions, TrainingStep
+from napari_sam._qt.automatic import open_finders
 from napari_sam._qt.commands import find_widget, open_widgets
 from napari_sam._qt.controls import fill
 from napari_sam._qt.finetune_controls import TuningControls
@@ -221,7 +222,8 @@ class FineTuneWidget(QWidget):
 
     def _offer_model(self) -> None:
         """Put the new model into all choosers, and suggest a name for the next."""
-        for widget in open_widgets():
+        choosers: list[Any] = [*open_widgets(), *open_finders()]
+        for widget in choosers:
             widget.list_models()
         self._list_models(self.controls.model.currentData())
         self.controls.name.setText(free_name(self._names()))

@@ -37,6 +37,11 @@ class JobWidget(QWidget):
     on_close : callable
         Called once, when the dock is closed.
     parent : QWidget, optional
+
+    Attributes
+    ----------
+    is_open : bool
+        Whether it still belongs to its viewer.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class JobWidget(QWidget):
     ) -> None:
         super().__init__(parent)
         self._on_close = on_close
+        self.is_open = True
         self.destroyed.connect(on_close)
         self.status = text("What to do next")
         self.status.setFrameShape(QFrame.Shape.StyledPanel)
@@ -116,6 +122,7 @@ class JobWidget(QWidget):
             and event.type() == QEvent.Type.ParentChange
             and self.parent() is None
         ):
+            self.is_open = False
             self._on_close()
             self.deleteLater()
         return super().event(event)

@@ -1,4 +1,4 @@
-"""One cache of embeddings for all widgets of an application that ask for the same."""
+"""What the widgets of an application share: the cache of embeddings, and models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from weakref import WeakValueDictionary
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
+from napari_sam._qt.engine import Engine
+from napari_sam._qt.loaded_models import LoadedModels
 from napari_sam._qt.preferences import Preferences
 from napari_sam.embedding_cache import EmbeddingCache
 
 
-class _Caches(QObject):
-    """What the application owns, so that it ends with it; caches end with their users.
+class _Shared(QObject):
+    """What the application owns, so that it ends with it; the rest ends with its users.
 
     Two caches of one directory would each count its files against the same budget, and
     hold the same embeddings in memory twice.
@@ -20,9 +22,34 @@ class _Caches(QObject):
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
-        self.open: WeakValueDictionary[
+        self.caches: WeakValueDictionary[
             tuple[str, tuple[int, int, int]], EmbeddingCache
         ] = WeakValueDictionary()
+        self.models = LoadedModels()
+
+
+def _shared() -> _Shared:
+    application = QApplication.instance()
+    if application is None:
+        raise ValueError("a cache is shared within an application, there is none.")
+    found = (one for one in application.children() if isinstance(one, _Shared))
+    return next(found, None) or _Shared(application)
+
+
+def new_engine(preferences: Preferences) -> Engine:
+    """Make the engine of a widget, by what the user prefers.
+
+    Parameters
+    ----------
+    preferences : Preferences
+
+    Returns
+    -------
+    Engine
+        It shares embeddings and loaded models with the other widgets.
+    """
+    cache, precision = shared_cache(preferences), preferences.precision
+    return Engine(None, cache, precision, _shared().models)
 
 
 def shared_cache(preferences: Preferences) -> EmbeddingCache:
@@ -42,15 +69,10 @@ def shared_cache(preferences: Preferences) -> EmbeddingCache:
     ValueError
         As `EmbeddingCache`.
     """
-    application = QApplication.instance()
-    if application is None:
-        raise ValueError("a cache is shared within an application, there is none.")
-    caches = next(
-        (one for one in application.children() if isinstance(one, _Caches)), None
-    ) or _Caches(application)
+    caches = _shared().caches
     key = str(preferences.cache_path), preferences.budgets
-    cache = caches.open.get(key)
+    cache = caches.get(key)
     if cache is None:
         cache = EmbeddingCache(preferences.cache_path, *preferences.budgets)
-        caches.open[key] = cache
+        caches[key] = cache
     return cache

@@ -23,8 +23,8 @@ from napari_sam._layers_view import convert
 ROLE = "napari-sam"
 """Key in ``layer.metadata`` that says what a layer is for."""
 POINTS, SHAPES, PREVIEW = "points", "shapes", "preview"
-
-
+NEW_LABELS = "new layer"
+"""What choosers of labels call a layer that is made when it is needed."""
 LABELS_OF = "napari-sam labels of"
 """Key in ``layer.metadata`` of labels that were made for an image, and of its id."""
 

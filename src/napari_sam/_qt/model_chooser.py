@@ -1,0 +1,27 @@
+"""The chooser of models, as all widgets that segment have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari_sam._qt.controls import fill, grey_out
+from napari_sam.registry import list_models, missing_extra
+
+if TYPE_CHECKING:
+    from qtpy.QtWidgets import QComboBox
+
+
+def offer_models(box: QComboBox, chosen: str) -> None:
+    """Offer the models that there are now; those that lack a library are grey.
+
+    Parameters
+    ----------
+    box : QComboBox
+    chosen : str
+        Name of the one that is chosen.
+    """
+    models = list_models()
+    fill(box, [(spec.name, spec.name) for spec in models], chosen)
+    for row, spec in enumerate(models):
+        grey_out(box, row, missing_extra(spec))
+    box.setCurrentIndex(box.findData(chosen))
