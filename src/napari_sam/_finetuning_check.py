@@ -23,6 +23,8 @@ MOST_IMAGES, MOST_OBJECTS = 8, 12
 ENOUGH_OBJECTS = 8
 KEPT = 0.9
 """Mean IoU with the base model's masks on photographs that is good enough."""
+FALL_COST = 2.0
+"""What a fall with boxes or five clicks costs, on top of its part in the mean."""
 
 
 class Checker:
@@ -116,8 +118,8 @@ def merit(held_out: HeldOut, base: HeldOut) -> float:
     """How good a model is, all told: higher is better, the base's own is its mean.
 
     What got worse than the base, with many clicks, with boxes, or on photographs,
-    counts against it once more.
+    counts against it once more: nobody wants to pay with those for better clicks.
     """
     worse = max(0.0, base.click5 - held_out.click5) + max(0.0, base.box - held_out.box)
     forgotten = max(0.0, KEPT - held_out.kept) if held_out.kept >= 0 else 0.0
-    return held_out.mean - worse - forgotten
+    return held_out.mean - FALL_COST * worse - forgotten

@@ -20,8 +20,11 @@ from napari_sam._mask_boxes import tight_box
 from napari_sam.predictor import Predictor
 from napari_sam.types import ImageEmbedding, Prediction, Prompts
 
-PRACTISED = ("chelsea", "coffee", "camera")
+PRACTISED = ("chelsea", "coffee", "camera", "stereo_motorcycle")
 LOOKED_AT = ("astronaut", "rocket")
+# Photographs are marked with so many tiles along either axis, so that views of them
+# are cut around some place as views of labelled images are around some object.
+TILES = 8
 # Side of the grid of points on each photograph that is looked at.
 GRID = 4
 # Masks that the base model is sure of are what should not change.
@@ -29,12 +32,18 @@ SURE = 0.88
 
 
 def photographs(names: Sequence[str]) -> list[LabelledImage]:
-    """Photographs of scikit-image by name, without labels."""
-    return [
-        LabelledImage(pixels, np.zeros(pixels.shape[:2], np.uint8), name, name)
-        for name in names
-        for pixels in (np.ascontiguousarray(getattr(data, name)()),)
-    ]
+    """Photographs of scikit-image by name; their labels are square tiles."""
+    found = []
+    for name in names:
+        loaded = getattr(data, name)()
+        # A stereo pair comes with its disparity; one eye is a photograph.
+        pixels = np.ascontiguousarray(loaded[0] if type(loaded) is tuple else loaded)
+        rows, columns = (
+            np.arange(length) * TILES // length for length in pixels.shape[:2]
+        )
+        tiles = (1 + rows[:, None] * TILES + columns).astype(np.uint8)
+        found.append(LabelledImage(pixels, tiles, name, name))
+    return found
 
 
 def practice_prompts(

@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FOCAL_WEIGHT, DICE_WEIGHT, IOU_WEIGHT = 20.0, 1.0, 1.0
+# Scores of the three masks as chances to be the one shown: how far apart they must be,
+# and what it costs to show another one than the base model.
+CHOICE_SCALE, CHOICE_WEIGHT = 0.05, 0.5
 _ALPHA, _GAMMA = 0.25, 2.0
 
 
@@ -117,8 +120,10 @@ def distillation_loss(
     Returns
     -------
     Tensor, scalar
-        Soft dice loss between the masks plus squared error of the scores; no less
-        than 0, and 0 for equal answers that are sure.
+        Soft dice loss between the masks, squared error of the scores, and, of several
+        masks, how much another one would be chosen by them: a part instead of the
+        whole is a small change of the scores, but another answer to the user. No
+        less than 0, and 0 for equal answers that are sure.
     """
     logits, scores = answer[0].float(), answer[1].float()
     truth = taught[0].float().sigmoid()
@@ -129,7 +134,14 @@ def distillation_loss(
     entropy = F.binary_cross_entropy_with_logits(logits, truth)
     # Less what is left of the entropy when the answers are equal.
     rest = F.binary_cross_entropy_with_logits(taught[0].float(), truth)
-    return dice.mean() + (entropy - rest) + F.mse_loss(scores, taught[1].float())
+    choice = F.kl_div(
+        (scores / CHOICE_SCALE).log_softmax(1),
+        (taught[1].float() / CHOICE_SCALE).log_softmax(1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    told = F.mse_loss(scores, taught[1].float()) + CHOICE_WEIGHT * choice
+    return dice.mean() + (entropy - rest) + told
 
 
 def mean_losses(parts: list[Losses]) -> list[float]:

@@ -170,7 +170,7 @@ class TrainingStep:
         How far the answers on photographs are from the base model's; NaN in steps
         that did not look.
     held_out : HeldOut, optional
-        In every ``check_every``-th step.
+        In every ``check_every``-th step, and once more after the last.
     is_best : bool
         Whether the file now holds the model of this step.
     """

@@ -149,9 +149,8 @@ class Trainer:
         self._done = done
         rng = np.random.default_rng((self.options.seed, number))
         if rng.random() < self.options.remember:
-            return StepLosses(remembered=self._remember(rng))
-        views = VIEWS if self.options.augment else 1
-        views = min(views, 1 + number // (STEPS_PER_VIEW * len(self.views.images)))
+            return StepLosses(remembered=self._remember(number, rng))
+        views = views_of(self.views, number) if self.options.augment else 1
         # With gradients through the encoder, the memory is enough for one image.
         most = 1 if self.options.trains_encoder else self.options.batch
         targets = self.views.draw(self.options.batch, views, rng, most)
@@ -192,10 +191,11 @@ class Trainer:
         self._learn_encoder(features, seen)
         return mean_losses(parts)
 
-    def _remember(self, rng: np.random.Generator) -> float:
-        """Repeat what the base model answers on a photograph."""
-        number = int(rng.integers(len(self.practice.images)))
-        shown = self.practice.get(number, 0)
+    def _remember(self, number: int, rng: np.random.Generator) -> float:
+        """Repeat what the base model answers on a photograph, in step `number`."""
+        views = views_of(self.practice, int(number * self.options.remember))
+        image, view = (int(rng.integers(n)) for n in (len(self.practice.images), views))
+        shown = self.practice.get(image, view)
         size = transforms.model_size(shown.size)
         prompts = practice_prompts(self.options.batch, size, rng)
         taught_features = self._base_features(shown)
@@ -320,6 +320,11 @@ class Trainer:
                 self.average[name].copy_(state["average"][name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates, self.rounds = state["updates"], state["rounds"]
+
+
+def views_of(images: Views, steps: int) -> int:
+    """How many views of each image are drawn from, after so many steps with them."""
+    return min(VIEWS, 1 + steps // (STEPS_PER_VIEW * len(images.images)))
 
 
 def schedule(updates: int, done: float) -> float:

@@ -1,4 +1,4 @@
-"""How good a model is on labelled images: simulated clicks and boxes.
+"""How good a model is on labelled images: simulated clicks and boxes, label images.
 
 The first click is where the object is thickest, every further one where the error is,
 as in the evaluations of Sofiiuk et al., "Reviving Iterative Training with Mask
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.metrics import contingency_table
 
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._mask_boxes import tight_box
@@ -24,6 +25,8 @@ NOC_THRESHOLDS = (0.85, 0.9)
 # Objects smaller than this, of the plane and in pixels, cannot be clicked on.
 SMALLEST_PART, SMALLEST_AREA = 2e-4, 64
 PROMPTS_AT_ONCE = 16
+# IoU above which an object counts as found: above 0.5, by one object at most.
+AP_THRESHOLDS = tuple(n / 100 for n in range(50, 100, 5))
 
 
 @dataclass(frozen=True)
@@ -248,3 +251,95 @@ def summary(scores: Sequence[ObjectScore]) -> dict[str, float]:
         counts = [one.clicks_to(threshold) for one in scores]
         found[f"noc{threshold * 100:.0f}"] = float(np.mean(counts))
     return {**found, "objects": float(len(scores))}
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """How many objects of a label image are those of another one.
+
+    Parameters
+    ----------
+    image : str
+    objects, found : int
+        Objects there are, and objects in the label image that is judged.
+    hits : tuple of int
+        Pairs of these whose IoU is above each of `AP_THRESHOLDS`.
+    """
+
+    image: str
+    objects: int
+    found: int
+    hits: tuple[int, ...]
+
+
+def score_labels(
+    found: NDArray[Any], truth: NDArray[Any], image: str = ""
+) -> LabelScore:
+    """Compare a label image, as automatic segmentation makes it, with the right one.
+
+    Parameters
+    ----------
+    found, truth : ndarray of shape (H, W), int
+        0 is background.
+    image : str
+        A name.
+
+    Raises
+    ------
+    ValueError
+        If they differ in shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> score = score_labels(np.array([[1, 1, 0, 2]]), np.array([[5, 5, 0, 0]]))
+    >>> score.objects, score.found, score.hits[0]
+    (1, 2, 1)
+    """
+    if found.shape != truth.shape:
+        raise ValueError(
+            f"found must have the shape of the labels {truth.shape}, got {found.shape}."
+        )
+    values, rows = np.unique(truth, return_inverse=True)
+    others, columns = np.unique(found, return_inverse=True)
+    # Of numbers without gaps: labels may be as large as their type allows.
+    shared = contingency_table(rows.ravel(), columns.ravel()).toarray()
+    sizes = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True)
+    iou = (shared / (sizes - shared))[values != 0][:, others != 0]
+    hits = tuple(int(np.count_nonzero(iou > least)) for least in AP_THRESHOLDS)
+    return LabelScore(image, *iou.shape, hits)
+
+
+def label_summary(scores: Sequence[LabelScore]) -> dict[str, float]:
+    """Average precision of label images, over the objects of all images.
+
+    Hits / (hits + objects not found + objects that there are not), as in the 2018
+    Data Science Bowl (Caicedo et al. 2019).
+
+    Parameters
+    ----------
+    scores : sequence of LabelScore
+        At least one, of an image with objects.
+
+    Returns
+    -------
+    dict of str to float
+        ``ap50`` and ``ap75`` above an IoU of 0.5 and 0.75, and ``ap``, the mean over
+        `AP_THRESHOLDS`.
+
+    Examples
+    --------
+    >>> label_summary([LabelScore("", 1, 2, (1,) * 6 + (0,) * 4)])
+    {'ap50': 0.5, 'ap75': 0.5, 'ap': 0.3}
+    """
+    curve = precision_curve(scores)
+    at = {f"ap{100 * t:.0f}": ap for t, ap in zip(AP_THRESHOLDS, curve, strict=True)}
+    return {"ap50": at["ap50"], "ap75": at["ap75"], "ap": float(np.mean(curve))}
+
+
+def precision_curve(scores: Sequence[LabelScore]) -> list[float]:
+    """Average precision at each of `AP_THRESHOLDS`, as `label_summary`."""
+    objects = sum(one.objects + one.found for one in scores)
+    hits = np.sum([one.hits for one in scores], axis=0)
+    precisions: list[float] = (hits / (objects - hits)).tolist()
+    return precisions

@@ -7,10 +7,9 @@ kept only while it gets better on images that it is not trained on.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from napari_sam import __version__
 from napari_sam._caching_predictor import CachingPredictor
-from napari_sam._checkpoint_files import read_file
 from napari_sam._finetuning_check import Checker, merit
 from napari_sam._finetuning_data import (
     LabelledImage,
@@ -30,6 +28,7 @@ from napari_sam._finetuning_data import (
     split_groups,
 )
 from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
+from napari_sam._finetuning_resume import Progress, identity_of, read, resume_path, save
 from napari_sam._finetuning_trainer import Trainer
 from napari_sam._io_image import replacing
 from napari_sam._lora import DOWN, adapter_tensors, merged_state
@@ -51,12 +50,10 @@ __all__ = [
     "finetune",
 ]
 
-RESUME = ".resume"
-"""After the name of the result: what a run needs to go on after it was killed."""
-SHARES = (0.75, 0.5, 0.3)
+SHARES = (0.85, 0.7, 0.5)
 """Where between the base and the tuned model better ones are looked for at the end."""
-# Options that say when to stop, not what is done until then.
-_STOPPING = ("minutes", "steps", "patience")
+# Of the time there is, as much may be left for the checks at the end.
+MOST_CLOSING = 0.25
 
 
 def finetune(
@@ -116,8 +113,8 @@ def finetune(
     images = labelled_images(data)
     base = open_base(model)
     trained, held_out = split_groups(images, options.held_out, options.seed)
-    identity = _identity(images, base, options)
-    state = _read_resume(target, identity) if resume else None
+    identity = identity_of(images, base.checksum, options)
+    state = read(target, identity) if resume else None
     return _Run(base, (trained, held_out), options, target, identity).steps(state)
 
 
@@ -131,43 +128,6 @@ def check_target(out: str | os.PathLike[str]) -> Path:
     if target.is_dir() or not target.parent.is_dir():
         raise ValueError(f"out must be a file in an existing directory, got {target}.")
     return target
-
-
-def _identity(
-    images: Sequence[LabelledImage], base: OpenedModel, options: FinetuneOptions
-) -> str:
-    """Hash of everything that decides what the steps of a run do."""
-    told = {k: v for k, v in asdict(options).items() if k not in _STOPPING}
-    digest = hashlib.sha256(repr((sorted(told.items()), base.checksum)).encode())
-    for image in images:
-        digest.update(repr((image.group, image.size)).encode())
-        digest.update(image.pixels.tobytes() + image.labels.tobytes())
-    return digest.hexdigest()
-
-
-def _read_resume(target: Path, identity: str) -> dict[str, Any]:
-    path = target.with_name(target.name + RESUME)
-    if not path.is_file():
-        raise ValueError(f"there is nothing to resume: no file {path}.")
-    state = read_file(path)
-    if not isinstance(state, dict) or state.get("identity") != identity:
-        raise ValueError(
-            f"{path} belongs to a run with other data, options or model; start again "
-            "without resume."
-        )
-    return state
-
-
-@dataclass
-class _Progress:
-    """How far a run is, and its best model."""
-
-    number: int = 0
-    seconds: float = 0.0
-    start: HeldOut | None = None
-    best: HeldOut | None = None
-    weights: dict[str, Tensor] | None = None
-    checks_in_vain: int = 0
 
 
 class _Run:
@@ -184,23 +144,26 @@ class _Run:
         self.base, self.options, self.target = base, options, target
         self.identity = identity
         self.trained, self.held_out = split
-        self.progress = _Progress()
+        self.progress = Progress()
 
     def steps(
-        self, state: Mapping[str, Any] | None
+        self, state: tuple[Progress, Mapping[str, Any]] | None
     ) -> Generator[TrainingStep, None, None]:
         """Train until time is up, or checks are in vain."""
         began = perf_counter()
         predictor = self._predictor()
         trainer = Trainer(predictor, self.trained, self.options)
         check = Checker(predictor, self.held_out, self.options)
-        now = self.progress
         if state is None:
+            now = self.progress
+            checked = perf_counter()
             now.start = now.best = self._score(check, trainer.start)
+            now.check_seconds = perf_counter() - checked
             yield TrainingStep(0, perf_counter() - began, held_out=now.start)
         else:
-            self._restore(trainer, state)
-        before = now.seconds
+            now = self.progress = state[0]
+            trainer.restore(state[1])
+        before, last_check = now.seconds, now.number
         while not self._is_over(before + perf_counter() - began):
             now.number += 1
             losses = trainer.step(now.number, self._done())
@@ -208,9 +171,13 @@ class _Run:
             step = TrainingStep(now.number, now.seconds, *losses)
             if now.number % self.options.check_every == 0:
                 step = self._check(step, trainer, check)
+                last_check = now.number
             yield step
+        if now.number > last_check:
+            last = TrainingStep(now.number, before + perf_counter() - began)
+            yield self._check(last, trainer, check)
         yield from self._look_between(trainer, check)
-        self.target.with_name(self.target.name + RESUME).unlink(missing_ok=True)
+        resume_path(self.target).unlink(missing_ok=True)
 
     def _predictor(self) -> Predictor:
         """Return the model at the start, in float32: gradients need it."""
@@ -228,10 +195,16 @@ class _Run:
     def _is_over(self, seconds: float) -> bool:
         options, now = self.options, self.progress
         return (
-            seconds >= 60 * options.minutes
+            seconds >= self._training_seconds()
             or (options.steps is not None and now.number >= options.steps)
             or now.checks_in_vain >= options.patience
         )
+
+    def _training_seconds(self) -> float:
+        """Time to train: all there is, less what the checks at the end take."""
+        seconds = 60 * self.options.minutes
+        closing = (1 + len(SHARES)) * self.progress.check_seconds
+        return seconds - min(closing, MOST_CLOSING * seconds)
 
     def _done(self) -> float:
         """How much of the run is done, 0 to 1."""
@@ -239,7 +212,7 @@ class _Run:
         # Steps, if they are counted: then a run that is resumed is the same one.
         if options.steps is not None:
             return (now.number - 1) / options.steps
-        return now.seconds / (60 * options.minutes)
+        return now.seconds / self._training_seconds()
 
     def _score(self, check: Checker, weights: Mapping[str, Tensor]) -> HeldOut | None:
         """Score weights; on photographs only what could be the best."""
@@ -258,7 +231,7 @@ class _Run:
         is_best = self._keep_if_best(held_out, trainer.average, trainer)
         now = self.progress
         now.checks_in_vain = 0 if is_best else now.checks_in_vain + 1
-        self._save_resume(trainer)
+        save(self.target, self.identity, now, trainer.state())
         return replace(step, held_out=held_out, is_best=is_best)
 
     def _keep_if_best(
@@ -278,8 +251,6 @@ class _Run:
     ) -> Generator[TrainingStep, None, None]:
         """Look for something better between the base and the best model."""
         now = self.progress
-        if now.weights is None and not self.held_out:
-            self._keep_if_best(None, trainer.average, trainer)
         tuned = now.weights
         if tuned is None or now.best is None:
             return
@@ -332,30 +303,6 @@ class _Run:
             base.license,
             __version__,
         )
-
-    def _save_resume(self, trainer: Trainer) -> None:
-        now = self.progress
-        state = {
-            "identity": self.identity,
-            "number": now.number,
-            "seconds": now.seconds,
-            "start": None if now.start is None else asdict(now.start),
-            "best": None if now.best is None else asdict(now.best),
-            "weights": now.weights,
-            "checks_in_vain": now.checks_in_vain,
-            "trainer": trainer.state(),
-        }
-        with replacing(self.target.with_name(self.target.name + RESUME)) as part:
-            torch.save(state, part)
-
-    def _restore(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
-        now = self.progress
-        now.number, now.seconds = state["number"], state["seconds"]
-        now.start = None if state["start"] is None else HeldOut(**state["start"])
-        now.best = None if state["best"] is None else HeldOut(**state["best"])
-        now.weights = state["weights"]
-        now.checks_in_vain = state["checks_in_vain"]
-        trainer.restore(state["trainer"])
 
 
 def count_objects(images: Sequence[LabelledImage]) -> int:

@@ -19,9 +19,8 @@ from napari_sam._cli.console import (
 )
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from napari_sam.evaluation import ObjectScore
+    from napari_sam._finetuning_data import LabelledImage
+    from napari_sam.evaluation import LabelScore, ObjectScore
     from napari_sam.predictor import Predictor
     from napari_sam.types import Precision
 
@@ -37,10 +36,20 @@ DataArgument = Annotated[
 ]
 OutOption = Annotated[Path | None, typer.Option(help="JSON file with all figures.")]
 PlotOption = Annotated[
-    Path | None, typer.Option(help="PNG file: IoU after each number of clicks.")
+    Path | None,
+    typer.Option(
+        help="PNG file: IoU after each number of clicks; with --automatic, also AP at "
+        "each IoU."
+    ),
 ]
-# Size of the plot in pixels, and its margins.
-SIZE, MARGIN = (640, 420), (64, 48)
+AutomaticFlag = Annotated[
+    bool,
+    typer.Option(
+        "--automatic",
+        help="Also segment everything in each image, as auto does, and compare that "
+        "with all labels; on a CPU half a minute for each image.",
+    ),
+]
 
 
 def evaluate(
@@ -50,6 +59,7 @@ def evaluate(
     plot: PlotOption = None,
     clicks: Annotated[int, typer.Option(help="Clicks on each object, 5 or more.")] = 10,
     objects: Annotated[int, typer.Option(help="Objects of each image.")] = 10,
+    automatic: AutomaticFlag = False,
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     force: ForceOption = False,
@@ -57,10 +67,15 @@ def evaluate(
     """Score a model on labelled images, with simulated clicks and boxes.
 
     IoU after 1, 3 and 5 clicks and of a tight box, and the clicks it takes to reach
-    an IoU of 0.85 and 0.90.
+    an IoU of 0.85 and 0.90 (NoC). With --automatic also the average precision (AP) of
+    automatic masks: found / (found + missed + not there), above an IoU of 0.5, of
+    0.75, and the mean of 0.5 to 0.95.
     """
+    from dataclasses import asdict
+
+    from napari_sam._cli.evaluation_plot import draw_evaluation
     from napari_sam._finetuning_data import labelled_images
-    from napari_sam.evaluation import EvaluationOptions, summary
+    from napari_sam.evaluation import EvaluationOptions, label_summary, summary
     from napari_sam.evaluation import evaluate as score
 
     for file in (out, plot):
@@ -78,10 +93,33 @@ def evaluate(
             step()
     found = summary(scores)
     _print(predictor.name, found, clicks)
+    about: dict[str, Any] = {"model": predictor.name, "data": str(data), "mean": found}
+    labels: list[LabelScore] = []
+    if automatic:
+        labels = _segment_everything(predictor, images)
+        found.update(label_summary(labels))
+        _print_automatic(predictor.name, found, labels)
+        about["automatic"] = [asdict(one) for one in labels]
     if out is not None:
-        _write(out, {"model": predictor.name, "data": str(data), "mean": found}, scores)
+        _write(out, about, scores)
     if plot is not None:
-        _draw(scores, f"{predictor.name}: {len(scores)} objects").save(plot)
+        title = f"{predictor.name}: {len(scores)} objects"
+        draw_evaluation(scores, labels, title).save(plot)
+
+
+def _segment_everything(
+    predictor: "Predictor", images: "Sequence[LabelledImage]"
+) -> "list[LabelScore]":
+    from napari_sam.evaluation import score_labels
+    from napari_sam.session import Session
+
+    found = []
+    with progress("Segmenting everything", len(images)) as step:
+        for image in images:
+            labels = Session(image.pixels, predictor).generate_masks()
+            found.append(score_labels(labels, image.labels, image.name))
+            step()
+    return found
 
 
 def _open(model: str, device: str, precision: str) -> "Predictor":
@@ -107,6 +145,19 @@ def _print(name: str, found: dict[str, float], clicks: int) -> None:
     say(f"IoU; NoC: clicks to an IoU of 0.85 and 0.90, {clicks + 1} if never reached.")
 
 
+def _print_automatic(
+    name: str, found: dict[str, float], labels: "Sequence[LabelScore]"
+) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "AP50", "AP75", "AP", "objects", "masks"):
+        table.add_column(column)
+    precisions = [f"{found[key]:.3f}" for key in ("ap50", "ap75", "ap")]
+    counts = [sum(one.objects for one in labels), sum(one.found for one in labels)]
+    table.add_row(name, *precisions, *map(str, counts))
+    output().print(table)
+    say("AP of automatic masks: found / (found + missed + not there).")
+
+
 def _write(path: Path, about: dict[str, Any], scores: "Sequence[ObjectScore]") -> None:
     from dataclasses import asdict
 
@@ -115,39 +166,3 @@ def _write(path: Path, about: dict[str, Any], scores: "Sequence[ObjectScore]") -
     content = {**about, "objects": [asdict(one) for one in scores]}
     with replacing(path) as part:
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-
-
-def _draw(scores: "Sequence[ObjectScore]", title: str) -> "Image.Image":
-    """Plot the mean IoU after each click, and the tight box's as a line."""
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    width, height = SIZE
-    left, top = MARGIN
-    picture = Image.new("RGB", SIZE, "white")
-    pen = ImageDraw.Draw(picture)
-    means = np.mean([one.clicks for one in scores], axis=0)
-    box = float(np.mean([one.box for one in scores]))
-
-    def at(click: float, iou: float) -> tuple[float, float]:
-        x = left + (click - 1) / (len(means) - 1) * (width - 2 * left)
-        return x, height - top - iou * (height - 2 * top)
-
-    for tick in np.linspace(0, 1, 6):
-        pen.line([at(1, tick), at(len(means), tick)], fill="#dddddd")
-        x, y = at(1, tick)
-        pen.text((x - 30, y - 6), f"{tick:.1f}", fill="black")
-    for click in range(1, len(means) + 1):
-        x, y = at(click, 0)
-        pen.text((x - 4, y + 6), str(click), fill="black")
-    pen.line([at(1, box), at(len(means), box)], fill="#d95f02", width=2)
-    x, y = at(len(means), box)
-    pen.text((x - 60, y + 4), f"box {box:.2f}", fill="#d95f02")
-    curve = [at(click, iou) for click, iou in enumerate(means, 1)]
-    pen.line(curve, fill="#1b6ca8", width=3)
-    for x, y in curve:
-        pen.ellipse([x - 4, y - 4, x + 4, y + 4], fill="#1b6ca8")
-    pen.text((left, 16), title, fill="black")
-    pen.text((width / 2 - 20, height - 22), "clicks", fill="black")
-    pen.text((10, 16), "IoU", fill="black")
-    return picture

@@ -19,9 +19,10 @@ from napari_sam._finetuning_data import (
     planes_of,
     split_groups,
 )
+from napari_sam._finetuning_resume import resume_path
 from napari_sam._qt.transfer import Transfer
 from napari_sam.evaluation import centre_click, objects_of
-from napari_sam.finetuning import RESUME, FinetuneOptions, TrainingStep, finetune
+from napari_sam.finetuning import FinetuneOptions, TrainingStep, finetune
 from napari_sam.predictor import Predictor
 from napari_sam.registry import (
     download,
@@ -218,7 +219,7 @@ class TuningEngine:
                 if self._is_enough.is_set():
                     break
         # Only what was cut off by a crash is gone on with.
-        target.with_name(target.name + RESUME).unlink(missing_ok=True)
+        resume_path(target).unlink(missing_ok=True)
         if not target.is_file():
             return Tuned(plan.name)
         yield "Comparing before and after"
@@ -230,7 +231,7 @@ class TuningEngine:
         """Find out whether to begin, or to go on after a crash."""
         target.parent.mkdir(parents=True, exist_ok=True)
         begin = partial(finetune, plan.data, target, plan.model, plan.options)
-        if target.with_name(target.name + RESUME).is_file():
+        if resume_path(target).is_file():
             try:
                 steps = begin(resume=True)
             except ValueError:  # other data, options or model

@@ -11,9 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from napari_sam import registry
-from napari_sam._cli import app
+from napari_sam._cli import app, evaluation_plot
 from napari_sam._finetuning_options import HeldOut, TrainingStep
 from napari_sam._tests.test_finetuning import pairs
+from napari_sam.session import Session
 
 
 @pytest.fixture
@@ -129,6 +130,24 @@ def test_evaluate_writes_figures_and_a_plot(folder, tmp_path, predictor, monkeyp
     done = run(*arguments, "--out", out)
     assert done.exit_code == 2
     assert "--force" in done.output
+
+
+def test_evaluate_compares_automatic_masks(folder, tmp_path, predictor, monkeypatch):
+    """If asked to: AP in the table, in the JSON file and in a second plot."""
+    monkeypatch.setattr(registry, "load_model", lambda *_: predictor)
+    monkeypatch.setattr(Session, "generate_masks", lambda self: self.image // 100)
+    out, plot = tmp_path / "a.json", tmp_path / "a.png"
+    arguments = ("evaluate", "mobile_sam", folder, "--clicks", 5, "--automatic")
+    done = run(*arguments, "--out", out, "--plot", plot)
+    assert done.exit_code == 0, done.output
+    assert "AP75" in done.output
+    written = json.loads(out.read_text())
+    # Disk and square are one mask for each image, so that one of two is found.
+    assert [one["objects"] for one in written["automatic"]] == [2, 2]
+    assert written["mean"]["ap"] <= written["mean"]["ap50"] <= 0.5
+    picture = Image.open(plot)
+    assert picture.width == 2 * evaluation_plot.SIZE[0]
+    assert (42, 127, 63) in {c for _, c in picture.getcolors(1 << 20)}
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._mask_boxes import tight_box
 from napari_sam.evaluation import (
+    AP_THRESHOLDS,
     EvaluationOptions,
     ObjectScore,
     centre_click,
     evaluate,
+    label_summary,
     next_click,
     objects_of,
+    score_labels,
     summary,
 )
 
@@ -125,3 +128,38 @@ def test_bad_options_are_refused(bad):
     """With the smallest number allowed."""
     with pytest.raises(ValueError, match="must be a whole number of at least"):
         EvaluationOptions(**bad)
+
+
+label_images = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).integers(0, 4, (3, 7))
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(label_images, label_images)
+def test_objects_are_found_as_pairs_of_masks_say(found, truth):
+    """Whatever their numbers are; the same image has all of its objects."""
+    score = score_labels(found * 1000, truth * 7)
+    pairs = [
+        np.sum((truth == a) & (found == b)) / np.sum((truth == a) | (found == b))
+        for a in set(truth.ravel()) - {0}
+        for b in set(found.ravel()) - {0}
+    ]
+    assert score.hits == tuple(sum(p > t for p in pairs) for t in AP_THRESHOLDS)
+    assert max(score.hits) <= min(score.objects, score.found)
+    itself = score_labels(truth, truth)
+    if itself.objects:
+        assert label_summary([itself]) == {"ap50": 1, "ap75": 1, "ap": 1}
+
+
+def test_what_is_not_there_counts_against_the_model():
+    """As much as what was not found; over the objects of all images."""
+    truth = np.repeat([[0, 1, 2]], 4, axis=0)
+    half = np.where(truth == 1, 5, 0)
+    assert label_summary([score_labels(half, truth)])["ap50"] == 0.5
+    nothing = score_labels(np.zeros_like(truth), truth)
+    assert label_summary([nothing]) == {"ap50": 0, "ap75": 0, "ap": 0}
+    more = score_labels(truth, half)
+    assert label_summary([more, score_labels(half, truth), nothing])["ap50"] == 2 / 6
+    with pytest.raises(ValueError, match="found must have the shape"):
+        score_labels(half[1:], truth)

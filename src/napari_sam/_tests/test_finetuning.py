@@ -311,6 +311,29 @@ def test_training_ends_when_checks_are_in_vain(tiny, tmp_path):
     assert not (tmp_path / "a.pt").exists()
 
 
+def test_the_last_steps_are_checked(tiny, tmp_path, monkeypatch):
+    """Also if the run does not end with a check; it may be the best."""
+    monkeypatch.setattr(finetuning, "merit", any_change)
+    steps = list(finetune(pairs(), tmp_path / "a.pt", options=replace(QUICK, steps=4)))
+    checked = [one.number for one in steps if one.held_out is not None]
+    assert checked[:3] == [0, 3, 4]
+    trained = [
+        one.number for one in steps if np.isfinite([one.loss, one.remembered]).any()
+    ]
+    assert trained == [1, 2, 3, 4]
+
+
+def test_time_is_kept_for_the_checks_at_the_end(tiny, tmp_path):
+    """A quarter of it at most, so that something is learned at all."""
+    options = replace(QUICK, steps=None, minutes=1)
+    run = finetuning._Run(open_tiny(), (images(2), images(1)), options, Path(), "")
+    assert run._training_seconds() == 60
+    run.progress.check_seconds = 2
+    assert run._training_seconds() == 60 - 2 * (1 + len(finetuning.SHARES))
+    run.progress.check_seconds = 1000
+    assert run._training_seconds() == 45
+
+
 def test_time_is_up(tiny, tmp_path):
     """After the step that is being done."""
     options = replace(QUICK, steps=None, minutes=1e-9)

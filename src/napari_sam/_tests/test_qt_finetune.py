@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QAbstractButton
 
 from napari_sam import finetuning, registry
 from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
+from napari_sam._finetuning_resume import RESUME, resume_path
 from napari_sam._qt import commands, finetune
 from napari_sam._qt.finetune_engine import (
     BeforeAfter,
@@ -193,7 +194,7 @@ def test_cancel_keeps_the_best_so_far(user, own_models, monkeypatch):
         held_out = HeldOut(0.5, 0.6, 0.7, 0.7)
         yield TrainingStep(0, 0.0, held_out=held_out)
         out.write_bytes(b"a model")
-        (out.parent / (out.name + finetuning.RESUME)).write_bytes(b"")
+        resume_path(out).write_bytes(b"")
         better = replace(held_out, click1=0.8)
         yield TrainingStep(1, 6.0, 1.5, held_out=better, is_best=True)
         for number in range(2, 10**6):
@@ -228,7 +229,7 @@ def test_a_crash_is_gone_on_from(own_models, tmp_path):
             break
     begun.close()  # as closing napari does
     names = {path.name for path in own_models.iterdir()}
-    assert "cells.pt" + finetuning.RESUME in names
+    assert "cells.pt" + RESUME in names
     again = [one for one in engine.tune(plan) if isinstance(one, TrainingStep)]
     assert again[0].number == 3  # the last check was in step 2
     assert {path.name for path in own_models.iterdir()} <= {"cells.pt"}
