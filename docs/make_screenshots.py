@@ -4,6 +4,7 @@
 
 They are written into docs/images. `--all` takes every state of the widget, light and
 dark, also those that the documentation does not show, into another folder.
+`--fine-tuning` takes only the picture of a training, of so many minutes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from napari_sam.embedding_cache import EmbeddingCache
 
 WAIT_SECONDS = 120
 WIDTH, HEIGHT = 1200, 800
+MINUTES = 3
+"""Time of the training that is shown."""
 
 
 def run_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
@@ -128,30 +131,29 @@ def tutorial(folder: Path, cache: str) -> None:
     own.close()
 
 
-def fine_tuning(folder: Path, minutes: float = 1.5) -> None:
-    """Picture of docs/finetuning.md: a training on quarters of the nuclei sample."""
+def fine_tuning(folder: Path, minutes: float) -> None:
+    """Picture of docs/finetuning.md: a training on halves of the spine sample.
+
+    Every third sagittal plane of either side; the other side is held out.
+    """
     from napari_sam._qt.finetune import FineTuneWidget
     from napari_sam.io import read_image, read_labels, sample_path
 
-    image = np.asarray(read_image(sample_path("nuclei_2d.tif")).data)
-    labels = np.asarray(read_labels(sample_path("nuclei_2d_labels.tif")).data)
-    half = tuple(n // 2 for n in labels.shape)
+    image = np.asarray(read_image(sample_path("spine_ct.nii.gz")).data)
+    labels = np.asarray(read_labels(sample_path("spine_ct_labels.nii.gz")).data)
     viewer = Viewer(show=True)
     viewer.window.resize(WIDTH, 900)
-    for number in range(4):
-        place = tuple(
-            slice(b * h, (b + 1) * h)
-            for b, h in zip(divmod(number, 2), half, strict=True)
-        )
-        viewer.add_image(image[place], name=f"nuclei {number + 1}")
-        viewer.add_labels(labels[place], name=f"labels {number + 1}")
+    for side, planes in (("one", slice(6, 37, 3)), ("other", slice(37, 68, 3))):
+        limits = (-150, 400)
+        viewer.add_image(image[planes], name=f"{side} side", contrast_limits=limits)
+        viewer.add_labels(labels[planes], name=f"vertebrae, {side} side")
     widget = FineTuneWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Fine-tune")
     run_for(0.5)
     widget.controls.minutes.setValue(minutes)
-    widget.controls.name.setText("nuclei")
+    widget.controls.name.setText("vertebrae")
     widget.start()
-    run_until(widget.controls.start.isEnabled, 1200)
+    run_until(widget.controls.start.isEnabled, 60 * minutes + WAIT_SECONDS)
     run_for(0.5)
     path = folder / "finetune-done.png"
     viewer.window._qt_window.grab().save(str(path))
@@ -200,14 +202,16 @@ def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path)
+    parser.add_argument("--fine-tuning", type=float, metavar="MINUTES")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         if options.all is None:
             folder = Path(__file__).parent / "images"
             folder.mkdir(exist_ok=True)
             os.environ["NAPARI_SAM_MODELS"] = cache  # none of the user's own
-            tutorial(folder, cache)
-            fine_tuning(folder)
+            if options.fine_tuning is None:
+                tutorial(folder, cache)
+            fine_tuning(folder, options.fine_tuning or MINUTES)
             return
         options.all.mkdir(parents=True, exist_ok=True)
         for theme in ("dark", "light"):
