@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.metrics import contingency_table
 
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._mask_boxes import tight_box
@@ -303,11 +302,13 @@ def score_labels(
     values, rows = np.unique(truth, return_inverse=True)
     others, columns = np.unique(found, return_inverse=True)
     # Of numbers without gaps: labels may be as large as their type allows.
-    shared = contingency_table(rows.ravel(), columns.ravel()).toarray()
+    pairs = rows.ravel() * len(others) + columns.ravel()
+    shared = np.bincount(pairs, minlength=len(values) * len(others))
+    shared = shared.reshape(len(values), len(others))
     sizes = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True)
     iou = (shared / (sizes - shared))[values != 0][:, others != 0]
     hits = tuple(int(np.count_nonzero(iou > least)) for least in AP_THRESHOLDS)
-    return LabelScore(image, *iou.shape, hits)
+    return LabelScore(image, len(iou), iou.shape[1], hits)
 
 
 def label_summary(scores: Sequence[LabelScore]) -> dict[str, float]:
