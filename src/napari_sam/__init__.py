@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from napari_sam import postprocess
     from napari_sam._automatic_options import AutomaticOptions
     from napari_sam._candidates import Candidates
+    from napari_sam._detections import TextDetections, TextOptions
     from napari_sam._layers import segment_layers
     from napari_sam._proposals import edge_map, propose_objects
     from napari_sam._series_cluster import run_series_on
-    from napari_sam._session_text import TextObjects
+    from napari_sam._session_text import TextObjects, TextVolume
     from napari_sam.cleanup import (
         CleanupStep,
         apply_steps,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from napari_sam.series import ImageSeries, find_images, run_series
     from napari_sam.session import Session
     from napari_sam.sharpening import SharpOptions
-    from napari_sam.text_detector import TextDetector, TextOptions, load_detector
+    from napari_sam.text_detector import TextDetector, load_detector
     from napari_sam.types import ImageEmbedding, ModelSpec, Prediction, Prompts, Window
 
 __version__ = "0.1.0"
@@ -73,9 +74,11 @@ _HOME: dict[str, str | None] = {
     "Session": "session",
     "SharpOptions": "sharpening",
     "TrainingStep": "finetuning",
+    "TextDetections": "_detections",
     "TextDetector": "text_detector",
     "TextObjects": "_session_text",
-    "TextOptions": "text_detector",
+    "TextOptions": "_detections",
+    "TextVolume": "_session_text",
     "Window": "types",
     "apply_steps": "cleanup",
     "clean_up": "cleanup",
@@ -121,9 +124,11 @@ __all__ = [
     "PropagationOptions",
     "Session",
     "SharpOptions",
+    "TextDetections",
     "TextDetector",
     "TextObjects",
     "TextOptions",
+    "TextVolume",
     "TrainingStep",
     "Window",
     "apply_steps",

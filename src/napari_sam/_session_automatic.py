@@ -211,7 +211,7 @@ class AutomaticMethods:
         ValueError
             At once, if there is no such plane, or planes differ along several axes.
         """
-        stack, positions = _stack_of(self, planes)
+        stack, positions = stack_of(self, planes)
         return _linked(self, [stack.plane(at) for at in positions], options)
 
     def generate_masks_volume(
@@ -237,7 +237,7 @@ class AutomaticMethods:
         ValueError
             As `generate_masks_planes`.
         """
-        stack, positions = _stack_of(self, planes)
+        stack, positions = stack_of(self, planes)
         indices = [stack.plane(at) for at in positions]
         volume = stack.empty(np.uint16)
         steps = _linked(self, indices, options)
@@ -248,7 +248,7 @@ class AutomaticMethods:
         return volume.astype(np.min_scalar_type(volume.max(initial=0)), copy=False)
 
 
-def _stack_of(
+def stack_of(
     image: _Image, planes: Iterable[Plane] | None
 ) -> tuple[StackAlong, list[int]]:
     """Stack that planes belong to, and where they are in it, in order."""

@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_sam._box_nms import box_nms
+from napari_sam._detections import (
+    TextBox,
+    TextDetections,
+    TextOptions,
+    check_phrases,
+)
 from napari_sam.model_folders import check_installed, fetch, read_kind, read_network
 from napari_sam.modeling.precision import choose_device
 from napari_sam.registry import cache_directory
@@ -61,59 +66,6 @@ DETECTORS: dict[str, ModelSpec] = {
         ),
     )
 }
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """Which of the boxes that a detector finds are kept.
-
-    Parameters
-    ----------
-    min_score : float
-        Score from 0 to 1 that a box must exceed. Scores of uncommon words are low.
-    max_overlap : float
-        Of two boxes with a larger intersection over union the worse one goes, also
-        if they were found by different phrases.
-
-    Raises
-    ------
-    ValueError
-        If a value is not between 0 and 1.
-
-    Examples
-    --------
-    >>> from napari_sam import TextOptions
-    >>> TextOptions(min_score=0.1).max_overlap
-    0.5
-    """
-
-    min_score: float = 0.2
-    max_overlap: float = 0.5
-
-    def __post_init__(self) -> None:
-        for name in ("min_score", "max_overlap"):
-            value = getattr(self, name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not 0 <= value <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {value!r}.")
-
-
-@dataclass(frozen=True)
-class TextBox:
-    """A box that a phrase found.
-
-    Parameters
-    ----------
-    phrase : str
-    score : float
-        From 0 to 1.
-    box : tuple of float
-        (row_min, column_min, row_max, column_max), pixel edges, within the plane.
-    """
-
-    phrase: str
-    score: float
-    box: tuple[float, float, float, float]
 
 
 class _Look(Protocol):
@@ -163,21 +115,18 @@ class TextDetector:
     def __repr__(self) -> str:
         return f"TextDetector({self.name!r}, device={str(self.device)!r})"
 
-    @torch.inference_mode()
     def detect(
         self,
         plane: NDArray[Any],
         phrases: Sequence[str],
         options: TextOptions | None = None,
     ) -> list[TextBox]:
-        """Find boxes in one plane.
+        """Find boxes in one plane: `find`, and a choice among what is found.
 
         Parameters
         ----------
-        plane : ndarray of shape (H, W), (H, W, 3) or (H, W, 4)
-            As in `Predictor.embed`.
-        phrases : sequence of str
-            Each a class of its own; a box belongs to the one that fits it best.
+        plane, phrases
+            As in `find`.
         options : TextOptions, optional
 
         Returns
@@ -188,11 +137,33 @@ class TextDetector:
         Raises
         ------
         ValueError
+            As `find`.
+        """
+        return self.find(plane, phrases).select(options)
+
+    @torch.inference_mode()
+    def find(self, plane: NDArray[Any], phrases: Sequence[str]) -> TextDetections:
+        """Look at one plane once, and keep everything that is proposed there.
+
+        Parameters
+        ----------
+        plane : ndarray of shape (H, W), (H, W, 3) or (H, W, 4)
+            As in `Predictor.embed`.
+        phrases : sequence of str
+            Each a class of its own; a box belongs to the one that fits it best.
+
+        Returns
+        -------
+        TextDetections
+            To choose from by score and overlap.
+
+        Raises
+        ------
+        ValueError
             If there are no phrases, or one is empty, twice there, or too long; or the
             plane is none.
         """
         phrases = check_phrases(phrases)
-        options = options or TextOptions()
         seen = torch.from_numpy(np.ascontiguousarray(to_uint8(plane))).to(self.device)
         size = seen.shape[:2]
         colour = seen if seen.ndim == 3 else seen[..., None].expand(-1, -1, 3)
@@ -200,28 +171,7 @@ class TextDetector:
         scores, boxes = self.kind.look(self.model, self.tokenizer, pixels, phrases)
         best, of_phrase = scores.float().cpu().max(dim=1)
         edges = _edges(boxes.float().cpu().numpy(), (size[0], size[1]))
-        sides = edges[:, 2:] - edges[:, :2]
-        fits = (best.numpy() > options.min_score) & (sides >= 1).all(axis=1)
-        rows = np.flatnonzero(fits)
-        rounded = np.rint(edges[rows]).astype(np.int64)
-        kept = rows[box_nms(rounded, best.numpy()[rows], options.max_overlap)]
-        return [
-            TextBox(phrases[of_phrase[i]], float(best[i]), tuple(edges[i].tolist()))
-            for i in kept
-        ]
-
-
-def check_phrases(phrases: Sequence[str]) -> tuple[str, ...]:
-    """Return phrases without spaces around them, or raise ValueError."""
-    is_list = isinstance(phrases, Sequence) and not isinstance(phrases, str)
-    if not is_list or not all(isinstance(one, str) for one in phrases):
-        raise ValueError(f"phrases must be a list of words, got {phrases!r}.")
-    found = tuple(one.strip().rstrip(".").strip() for one in phrases)
-    if not found or not all(found) or len(set(found)) < len(found):
-        raise ValueError(
-            f"phrases must be one or more different words, got {list(phrases)!r}."
-        )
-    return found
+        return TextDetections(phrases, edges, best.numpy(), of_phrase.numpy())
 
 
 def _edges(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
@@ -337,20 +287,43 @@ def load_detector(
     else:
         names = ", ".join(DETECTORS)
         raise ValueError(f"detector must be {names} or a folder, got {detector!r}.")
-    kind = read_kind(folder, KINDS)
+    kind = check_detector_folder(folder)
     model = read_network(folder, kind.class_name)
     return TextDetector(model, _read_tokenizer(folder), kind, folder.name, device)
+
+
+def check_detector_folder(folder: Path) -> DetectorKind:
+    """Tell which kind of detector a folder has, without opening it.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    FileNotFoundError
+        If configuration or weights are missing.
+    ValueError
+        If they are of another kind of model, or there is no tokenizer.
+    """
+    kind = read_kind(folder, KINDS)
+    # Without these the library makes a tokenizer that knows no words.
+    if not any(file.name in VOCABULARIES for file in folder.iterdir()):
+        raise ValueError(_no_tokenizer(folder))
+    return kind
+
+
+def _no_tokenizer(folder: Path) -> str:
+    return (
+        f"{folder} has no tokenizer that can be read; tokenizer.json and "
+        "tokenizer_config.json must be in it."
+    )
 
 
 def _read_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        # Without these the library makes a tokenizer that knows no words.
-        next(file for file in folder.iterdir() if file.name in VOCABULARIES)
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # what is raised depends on which file is damaged
-        raise ValueError(
-            f"{folder} has no tokenizer that can be read; tokenizer.json and "
-            "tokenizer_config.json must be in it."
-        ) from error
+        raise ValueError(_no_tokenizer(folder)) from error

@@ -21,6 +21,8 @@ from napari_sam import (
     write_labels,
 )
 from napari_sam._cli import app
+from napari_sam._detections import TextBox, check_phrases
+from napari_sam._session_text import link_objects
 from napari_sam._tests.tiny_detectors import DETECTORS, save_detector
 from napari_sam.text_detector import (
     DETECTORS as KNOWN,
@@ -28,7 +30,6 @@ from napari_sam.text_detector import (
 from napari_sam.text_detector import (
     KINDS,
     DetectorKind,
-    check_phrases,
 )
 
 if TYPE_CHECKING:
@@ -176,6 +177,58 @@ def test_masks_and_labels(tiny_predictor):
     assert not nothing.labels().any()
 
 
+def test_a_choice_looks_at_nothing_anew(tiny_predictor):
+    """Detections hold all boxes; choosing among them is what `detect` does."""
+    seen: list[Any] = []
+    scores = [[0.3, 0.8], [0.9, 0.1], [0.05, 0.02]]
+    boxes = [[20.0, 30, 20, 20], [70, 30, 9, 9], [50, 50, 6, 6]]
+    detector = detector_of(scores, boxes, seen)
+    found = Session(PLANE, tiny_predictor).find_text(PHRASES, detector=detector)
+    assert len(found) == 3
+    for options in (None, ALL, TextOptions(0.85)):
+        assert found.select(options) == detector.detect(PLANE, PHRASES, options)
+        assert [found.box(i) for i in found.choose(options)] == found.select(options)
+    assert len(seen) == 4  # once for all choices, and once for each `detect`
+    assert found.choose(TextOptions(1)).tolist() == []
+
+
+def test_through_a_stack(tiny_predictor):
+    """Objects that overlap are one, of the phrase with most score; gaps are filled."""
+    names = ["nucleus", "cell wall"]
+    square, other = np.zeros((2, 30, 30), np.int32)
+    square[5:15, 5:15] = 1
+    other[20:25, 20:25] = 1
+    both = np.where(other, 2, square)
+    low, high = (TextBox(names[1], s, (5, 5, 15, 15)) for s in (0.4, 0.5))
+    mid = TextBox(names[0], 0.7, (5, 5, 15, 15))
+    far = TextBox(names[0], 0.6, (20, 20, 25, 25))
+    empty = np.zeros_like(square)
+    linked, objects = link_objects(
+        [square, empty, both, square], [[low], [], [mid, far], [high]]
+    )
+    assert [(one.label, one.phrase, one.score) for one in objects] == [
+        (1, names[1], 0.7),
+        (2, names[0], 0.6),
+    ]
+    np.testing.assert_array_equal(linked[2], both)
+    for plane in (0, 1, 3):
+        np.testing.assert_array_equal(linked[plane], square)
+    detector = detector_of([[0.3, 0.8]], [[20.0, 30, 20, 20]])
+    session = Session(np.stack([PLANE] * 3), tiny_predictor)
+    found = session.segment_text_volume(names, detector=detector)
+    assert found.labels.shape == (3, 60, 90)
+    assert [one.phrase for one in found.objects] == ["cell wall"]
+    np.testing.assert_array_equal(found.labels[0], found.labels[2])
+    assert set(np.unique(found.labels)) == {0, 1}
+    none = session.segment_text_volume(names, [1], detector, TextOptions(0.9))
+    assert none.objects == ()
+    assert not none.labels.any()
+    with pytest.raises(ValueError, match="plane must"):
+        session.segment_text_planes(names, [1, 3], detector)
+    with pytest.raises(ValueError, match="phrases must"):
+        session.segment_text_planes([], [1], detector)
+
+
 @pytest.mark.parametrize("phrases", [[], "nucleus", [""], ["a", " a."], [3], None, 5])
 def test_bad_phrases(phrases, tiny_predictor):
     """Refused before anything is loaded."""
@@ -275,5 +328,17 @@ def test_command(tmp_path: Path) -> None:
     empty, labels = read_image(classes).data
     assert not empty.any()
     assert set(np.unique(labels)) <= {0, 1, 2}
+    linked, table = tmp_path / "linked.tif", tmp_path / "objects.csv"
+    more = ["--link", "--table", str(table), "--out", str(linked)]
+    done = runner.invoke(app, [*call, *more])
+    assert done.exit_code == 0, done.output
+    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    assert header == "label,phrase,score"
+    labels = np.unique(read_image(linked).data)
+    assert [int(row.split(",")[0]) for row in rows] == labels[labels > 0].tolist()
+    assert {row.split(",")[1] for row in rows} <= set(PHRASES)
+    for wrong in (["--link", "--plane", "1"], ["--table", "t.csv", "--classes"]):
+        done = runner.invoke(app, [*call, *wrong, "--out", str(tmp_path / "no.tif")])
+        assert done.exit_code == 2
     wrong = [*call, "--max-overlap", "2", "--out", str(tmp_path / "no.tif")]
     assert runner.invoke(app, wrong).exit_code == 2
