@@ -40,6 +40,7 @@ class ObjectWriter:
         self.viewer = viewer
         self.target: Labels | None = None
         self.numbering = Numbering(runner)
+        self.shift = 0  # what was added to the labels that were written last
         self._written: tuple[Labels, tuple[PlaneChange, ...]] | None = None
 
     def prepare(self, image: Image, view: ViewPlane, below: Layer | None) -> None:
@@ -96,10 +97,11 @@ class ObjectWriter:
     ) -> None:
         if self.target is None:
             return
+        self.shift = first - 1
         own = np.unique(np.concatenate([np.unique(labels) for _, labels in planes]))
-        ids = (own[own > 0].astype(np.int64) + (first - 1)).tolist()
+        ids = (own[own > 0].astype(np.int64) + self.shift).tolist()
         with reporting(receiver.failed):
-            moved = _moved(planes, first - 1)
+            moved = _moved(planes, self.shift)
             changes = write_labels(self.target, view, moved, ids, options)
             if ids:
                 self.numbering.note(self.target, ids[-1])

@@ -1,0 +1,179 @@
+"""The dock widget "Words"."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+# In the main thread, and before there is work: see `annotation`.
+import torch  # noqa: F401
+from qtpy.QtWidgets import QFileDialog
+
+from napari_sam._qt import workspace
+from napari_sam._qt.automatic import NEW_LABELS
+from napari_sam._qt.controls import fill, grey_out
+from napari_sam._qt.engine import Engine
+from napari_sam._qt.job_widget import JobWidget
+from napari_sam._qt.preferences import read_preferences
+from napari_sam._qt.shared_cache import shared_cache
+from napari_sam._qt.words_controls import WordsControls
+from napari_sam._qt.words_finder import WordsFinder
+from napari_sam.registry import list_models, missing_extra
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from qtpy.QtWidgets import QWidget
+
+
+class WordsWidget(JobWidget):
+    """What words name: boxes, filtered with sliders, masks, and labels.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    engine : Engine, optional
+        What computes; its own by default.
+    parent : QWidget, optional
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,  # napari looks for this very name
+        engine: Engine | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        preferences = read_preferences()
+        if engine is None:
+            engine = Engine(None, shared_cache(preferences), preferences.precision)
+        self.viewer = viewer
+        # No child of this widget: it must live until it has been told to close.
+        self.finder = WordsFinder(viewer, engine)
+        super().__init__(self.finder.runner, self.finder.close, parent)
+        self.controls = WordsControls()
+        models = list_models()
+        names = [(spec.name, spec.name) for spec in models]
+        fill(self.controls.model, names, preferences.model)
+        for index, spec in enumerate(models):
+            grey_out(self.controls.model, index, missing_extra(spec))
+        self.lay_out(self.controls.layout)
+        self._connect()
+        self.finder.choose(model=preferences.model)
+
+    def _connect(self) -> None:
+        own, controls = self.finder, self.controls
+        own.changed.connect(self.refresh)
+        for name in ("image", "target"):
+            box = getattr(controls, name)
+            box.activated.connect(
+                lambda _, name=name, box=box: own.set_layers(
+                    **{name: box.currentData()}
+                )
+            )
+        for name in ("model", "overlap"):
+            box = getattr(controls, name)
+            box.activated.connect(
+                lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
+            )
+        controls.detector.activated.connect(self._on_detector)
+        controls.words.textChanged.connect(
+            lambda: own.choose(phrases=tuple(controls.phrases))
+        )
+        for one in (controls.score, controls.overlap_limit):
+            one.valueChanged.connect(lambda _: own.choose(options=controls.options))
+        controls.find.clicked.connect(own.find)
+        controls.find_stack.clicked.connect(own.find_stack)
+        controls.accept.clicked.connect(own.accept)
+        controls.undo.clicked.connect(own.undo)
+        self.cancel.clicked.connect(own.cancel)
+
+    def _on_detector(self, _: int) -> None:
+        chosen = self.controls.detector.currentData()
+        if chosen is None:
+            title = "Folder of an OWLv2 or Grounding DINO model"
+            chosen = QFileDialog.getExistingDirectory(self, title)
+            if chosen:
+                self.finder.choose_folder(chosen)
+        else:
+            self.finder.choose(detector=chosen)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show in the controls what is known now."""
+        own, controls = self.finder, self.controls
+        self._refresh_choosers()
+        is_free = own.job not in ("find", "write")
+        can_find = is_free and own.source is not None and not own.lacking
+        can_find = can_find and bool(own.choices.phrases)
+        controls.find.setEnabled(can_find)
+        controls.find_stack.setVisible(own.is_stack)
+        controls.find_stack.setEnabled(can_find)
+        about = "" if own.lacking else own.downloads
+        controls.about.setText(about)
+        controls.about.setVisible(bool(about))
+        count = self._count()
+        controls.accept.setEnabled(is_free and sum(count.values()) > 0)
+        controls.undo.setEnabled(is_free and own.writer.can_undo)
+        controls.counts.setText(
+            ", ".join(f"{count[name]} {name}" for name in self._phrases())
+        )
+        controls.counts.setVisible(own.found is not None)
+        self.status.setText(self._text(sum(count.values())))
+        self.progress.setFormat(f"{own.progress.text}  %p%")
+        self.progress.setToolTip(own.progress.text)
+        self.show_fraction(own.progress.done)
+
+    def _phrases(self) -> tuple[str, ...]:
+        found = self.finder.found
+        return () if found is None else found.request.phrases
+
+    def _count(self) -> Counter[str]:
+        """Boxes that are shown, of each phrase, in all planes."""
+        found, options = self.finder.found, self.finder.choices.options
+        counts: Counter[str] = Counter()
+        for plane in () if found is None else found.planes:
+            shown = found.shown(plane, options) if found is not None else {}
+            counts.update(one.phrase for one in shown.values())
+        return counts
+
+    def _refresh_choosers(self) -> None:
+        own, controls = self.finder, self.controls
+        images = [(layer.name, layer) for layer in workspace.images_of(self.viewer)]
+        fill(controls.image, images, own.image)
+        targets = workspace.targets_of(self.viewer, own.image, own.view)
+        labels: list[tuple[str, Any]] = [(layer.name, layer) for layer in targets]
+        fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        controls.show_detectors(own.choices.detector)
+        for box, value in (
+            (controls.model, own.choices.model),
+            (controls.overlap, own.choices.overlap),
+        ):
+            box.setCurrentIndex(box.findData(value))
+
+    def _text(self, shown: int) -> str:
+        """Say what was done, and what to do next."""
+        own = self.finder
+        if own.lacking:
+            return own.lacking
+        if own.job in ("find", "write"):
+            return f"{own.progress.text} ..."
+        if own.image is None:
+            return "Open an image, or choose one above."
+        if own.problem:
+            return own.problem
+        if own.message:
+            return own.message
+        if not own.choices.phrases:
+            return "Type what to look for, such as: nucleus, dark spot."
+        if own.found is None:
+            return "Press Find; then choose with the sliders among what is found."
+        if shown == 0:
+            return "No box passes: lower the score, or say it in other words."
+        planes = len(own.found.planes)
+        where = f" in {planes} planes" if planes > 1 else ""
+        here = len(own.shown)
+        if planes == 1 and not here:
+            return f"{shown} found in another plane. Find looks in this one."
+        return (
+            f"{shown} found{where}. Move the sliders, delete boxes that are wrong, "
+            "then press Accept all."
+        )

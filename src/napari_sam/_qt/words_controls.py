@@ -1,0 +1,143 @@
+"""The controls of "Words"; they know nothing of layers or models."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QGroupBox,
+    QPlainTextEdit,
+    QVBoxLayout,
+)
+
+from napari_sam._detections import TextOptions
+from napari_sam._qt.automatic_controls import form, slider
+from napari_sam._qt.controls import button, choice, fill, grey_out, row, text
+from napari_sam.registry import missing_extra
+from napari_sam.text_detector import DETECTORS
+
+FOLDER = "a folder of your own …"
+# Boxes that score less are not offered.
+LEAST_SCORE = 0.01
+LINES = 4
+
+
+class WordsControls:
+    """All controls, and their layout, usable at a width of 300 pixels."""
+
+    def __init__(self) -> None:
+        self._make_search()
+        self._make_filters()
+        self._make_writing()
+        self.layout = QVBoxLayout()
+        self.layout.setSpacing(6)
+        self.layout.addLayout(form(("Image", self.image), ("Model", self.model)))
+        self.layout.addLayout(form(("Detector", self.detector)))
+        self.layout.addWidget(self.about)
+        self.layout.addLayout(form(("Words", self.words)))
+        self.layout.addLayout(row(self.find, self.find_stack))
+        self.layout.addWidget(self.filters)
+        self.layout.addWidget(self.counts)
+        self.layout.addLayout(form(("Labels", self.target), ("Others", self.overlap)))
+        self.layout.addLayout(row(self.accept, self.undo))
+        self.layout.addStretch(1)
+
+    def _make_search(self) -> None:
+        self.image = choice("The image to search")
+        self.model = choice("The model that makes masks of the boxes")
+        self.detector = choice(
+            "What finds boxes for words: downloaded once, or a folder with such a model"
+        )
+        self.about = text("What has to be there before words can be looked for")
+        self.words = QPlainTextEdit()
+        self.words.setPlaceholderText("nucleus\ndark spot")
+        self.words.setToolTip(
+            "What to look for: a word or a few in each line, or between commas; each "
+            "is a class of its own. Say what it looks like: 'purple dot', 'dark ring'"
+        )
+        self.words.setTabChangesFocus(True)
+        height = self.words.fontMetrics().lineSpacing()
+        self.words.setFixedHeight(LINES * height + 12)
+        self.find = button("Find", "Look for the words in the displayed plane")
+        self.find_stack = button(
+            "Whole stack", "Look for the words in every plane; nothing is written yet"
+        )
+
+    def _make_filters(self) -> None:
+        self.score = slider(LEAST_SCORE, "Boxes that fit their words less are hidden")
+        self.overlap_limit = slider(
+            0.0, "Of two boxes that overlap more than this, the better one is shown"
+        )
+        self.filters = QGroupBox("Show")
+        self.filters.setToolTip("Followed at once: nothing is looked for anew")
+        content = form(("Score from", self.score), ("Overlap to", self.overlap_limit))
+        content.setContentsMargins(6, 6, 6, 6)
+        self.filters.setLayout(content)
+        self.counts = text("How many boxes are shown of each")
+        self.show_options(TextOptions())
+
+    def _make_writing(self) -> None:
+        self.target = choice("Where accepted objects are written")
+        self.overlap = choice("What happens where an object lies on another's label")
+        self.overlap.addItem("keep other labels", "protect")
+        self.overlap.addItem("overwrite other labels", "overwrite")
+        self.accept = button(
+            "Accept all",
+            "Write what is shown into the labels, in all planes that were searched; "
+            "words and scores go into the table of the labels",
+        )
+        self.undo = button("Undo", "Take back what was written into the labels last")
+
+    @property
+    def options(self) -> TextOptions:
+        """Filters as the sliders say."""
+        return TextOptions(self.score.value(), self.overlap_limit.value())
+
+    def show_options(self, options: TextOptions) -> None:
+        """Set the sliders."""
+        self.score.setValue(options.min_score)
+        self.overlap_limit.setValue(options.max_overlap)
+
+    @property
+    def phrases(self) -> list[str]:
+        """Words as they are typed, without empty ones."""
+        return split_words(self.words.toPlainText())
+
+    def show_detectors(self, chosen: str) -> None:
+        """Offer the detectors there are, and a folder; grey without the library."""
+        names = list(DETECTORS)
+        entries: list[tuple[str, object]] = [(name, name) for name in names]
+        if chosen not in names:
+            entries.append((Path(chosen).name, chosen))
+        entries.append((FOLDER, None))
+        fill(self.detector, entries, chosen)
+        reason = missing_extra(next(iter(DETECTORS.values())))
+        for index, (_, value) in enumerate(entries):
+            grey_out(self.detector, index, reason)
+            if index < self.detector.count() and value == chosen:
+                self.detector.setCurrentIndex(index)
+        own = chosen if chosen not in names else self.detector.currentText()
+        self.detector.setToolTip(reason or own)
+
+
+def split_words(words: str) -> list[str]:
+    r"""Split at commas, semicolons and ends of lines.
+
+    Parameters
+    ----------
+    words : str
+
+    Returns
+    -------
+    list of str
+        Each once, in order, without empty ones.
+
+    Examples
+    --------
+    >>> split_words("nucleus, dark  spot\n\nnucleus;cell.")
+    ['nucleus', 'dark spot', 'cell']
+    """
+    parts = (" ".join(part.split()) for part in re.split(r"[,;\n]", words))
+    phrases = (part.rstrip(". ") for part in parts)
+    return list(dict.fromkeys(phrase for phrase in phrases if phrase))

@@ -1,0 +1,212 @@
+"""What words found, in layers: boxes with their words, and a table of the labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Shapes
+
+from napari_sam._layers_make import placement
+from napari_sam._layers_view import image_shape
+from napari_sam._qt.workspace import PREVIEW, ROLE, add_keeping_selection, is_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from napari.layers import Image, Labels
+
+    from napari_sam._detections import TextBox
+    from napari_sam._layers import ViewPlane
+    from napari_sam._session_text import NamedObject
+
+# One for each phrase, in order; distinct also without red and green.
+COLOURS = ("#ffb000", "#2fc6f5", "#dc4fbd", "#7adb45", "#8f7dff", "#ff7043")
+NUMBER = "number"
+# Of the longest side of the image.
+_EDGE_WIDTH = 0.003
+
+
+class BoxLayer:
+    """Shows the boxes of one plane, coloured by phrase; the user may delete some.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    on_deleted : callable
+        Called with the numbers of boxes that the user deleted.
+    """
+
+    def __init__(self, viewer: Any, on_deleted: Callable[[set[int]], None]) -> None:
+        self.viewer = viewer
+        self.layer: Shapes | None = None
+        self._on_deleted = on_deleted
+        self._shown: set[int] = set()
+        self._is_drawing = False
+
+    def show(
+        self,
+        boxes: Mapping[int, TextBox],
+        phrases: Sequence[str],
+        image: Image,
+        view: ViewPlane,
+    ) -> None:
+        """Show boxes in the plane that is displayed.
+
+        Parameters
+        ----------
+        boxes : mapping of int to TextBox
+            By number.
+        phrases : sequence of str
+            All there are, which gives each its colour.
+        image : Image layer
+        view : ViewPlane
+        """
+        layer = self.layer
+        if layer is None or not self.is_there or layer.ndim != image.ndim:
+            self.remove()
+            layer = self.layer = _new_layer(image)
+            layer.events.data.connect(self._on_data)
+            add_keeping_selection(self.viewer, layer, None)
+        self._is_drawing = True
+        try:
+            _draw(layer, boxes, phrases, view)
+        finally:
+            self._is_drawing = False
+        self._shown = set(boxes)
+        if not layer.visible:
+            layer.visible = True
+
+    def _on_data(self, event: Any = None) -> None:
+        layer = self.layer
+        if self._is_drawing or layer is None or NUMBER not in layer.features:
+            return
+        gone = self._shown - set(layer.features[NUMBER].tolist())
+        if gone and len(layer.data) < len(self._shown):
+            self._shown -= gone
+            self._on_deleted(gone)
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the layer is in the viewer."""
+        return is_in(self.viewer, self.layer)
+
+    def hide(self) -> None:
+        """Hide the boxes."""
+        if self.layer is not None and self.layer.visible:
+            self.layer.visible = False
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        if self.layer is not None:
+            self.layer.events.data.disconnect(self._on_data)
+            if self.is_there:
+                self.viewer.layers.remove(self.layer)
+        self.layer = None
+
+
+def _new_layer(image: Image) -> Shapes:
+    width = max(0.5, _EDGE_WIDTH * max(image_shape(image)[-2:]))
+    layer = Shapes(
+        ndim=image.ndim,
+        name="found boxes",
+        face_color="transparent",
+        edge_width=width,
+        **placement(image),
+    )
+    layer.metadata[ROLE] = (PREVIEW, str(image.unique_id))
+    return layer
+
+
+def _draw(
+    layer: Shapes,
+    boxes: Mapping[int, TextBox],
+    phrases: Sequence[str],
+    view: ViewPlane,
+) -> None:
+    shapes = [corners(one, view) for one in boxes.values()]
+    layer.selected_data = set()
+    layer.data = shapes
+    if not shapes:
+        return
+    layer.features = pd.DataFrame(
+        {
+            NUMBER: list(boxes),
+            "phrase": [one.phrase for one in boxes.values()],
+            "score": [round(one.score, 3) for one in boxes.values()],
+        }
+    )
+    layer.edge_color = [
+        COLOURS[phrases.index(one.phrase) % len(COLOURS)] for one in boxes.values()
+    ]
+    layer.face_color = "transparent"
+    layer.text = {
+        "string": "{phrase} {score:.2f}",
+        "color": "white",
+        "size": 8,
+        "anchor": "upper_left",
+    }
+
+
+def corners(box: TextBox, view: ViewPlane) -> Any:
+    """Corners of a box in the coordinates of the image, where pixel centres are whole.
+
+    Parameters
+    ----------
+    box : TextBox
+    view : ViewPlane
+        The plane that it lies in.
+
+    Returns
+    -------
+    ndarray of shape (4, D)
+    """
+    top, left, bottom, right = (edge - 0.5 for edge in box.box)
+    found = np.empty((4, len(view.index) + 2))
+    found[:, list(view.sliced_axes)] = view.index
+    found[:, view.plane_axes[0]] = top, top, bottom, bottom
+    found[:, view.plane_axes[1]] = left, right, right, left
+    return found
+
+
+def note_objects(labels: Labels, objects: Iterable[NamedObject]) -> None:
+    """Add rows to the table of a Labels layer: who each label is.
+
+    Parameters
+    ----------
+    labels : Labels layer
+        napari shows phrase and score of the label under the pointer.
+    objects : iterable of NamedObject
+    """
+    new = [
+        {"index": one.label, "phrase": one.phrase, "score": round(one.score, 3)}
+        for one in objects
+    ]
+    if not new:
+        return
+    known = _indexed(labels)
+    numbers = [row["index"] for row in new]
+    rows = [known[~known["index"].isin(numbers)], pd.DataFrame(new)]
+    labels.features = pd.concat([one for one in rows if len(one)], ignore_index=True)
+
+
+def forget_objects(labels: Labels, numbers: Sequence[int]) -> None:
+    """Take rows out of the table of a Labels layer.
+
+    Parameters
+    ----------
+    labels : Labels layer
+    numbers : sequence of int
+        Labels.
+    """
+    known = _indexed(labels)
+    labels.features = known[~known["index"].isin(numbers)].reset_index(drop=True)
+
+
+def _indexed(labels: Labels) -> pd.DataFrame:
+    """Table with the label of each row; without a column, row i is label i."""
+    known = pd.DataFrame(labels.features)
+    if "index" not in known:
+        known.insert(0, "index", np.arange(len(known)))
+    return known
