@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from napari_sam.session import Session
     from napari_sam.sharpening import SharpOptions
     from napari_sam.text_detector import TextDetector, load_detector
+    from napari_sam.text_ranker import TextRanker, TextRanking, load_ranker
     from napari_sam.types import ImageEmbedding, ModelSpec, Prediction, Prompts, Window
 
 __version__ = "0.1.0"
@@ -78,6 +79,8 @@ _HOME: dict[str, str | None] = {
     "TextDetector": "text_detector",
     "TextObjects": "_session_text",
     "TextOptions": "_detections",
+    "TextRanker": "text_ranker",
+    "TextRanking": "text_ranker",
     "TextVolume": "_session_text",
     "Window": "types",
     "apply_steps": "cleanup",
@@ -89,6 +92,7 @@ _HOME: dict[str, str | None] = {
     "list_models": "registry",
     "load_detector": "text_detector",
     "load_model": "registry",
+    "load_ranker": "text_ranker",
     "measure_objects": "io",
     "postprocess": None,
     "propose_objects": "_proposals",
@@ -128,6 +132,8 @@ __all__ = [
     "TextDetector",
     "TextObjects",
     "TextOptions",
+    "TextRanker",
+    "TextRanking",
     "TextVolume",
     "TrainingStep",
     "Window",
@@ -140,6 +146,7 @@ __all__ = [
     "list_models",
     "load_detector",
     "load_model",
+    "load_ranker",
     "measure_objects",
     "postprocess",
     "propose_objects",

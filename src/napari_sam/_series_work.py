@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._automatic_options import AutomaticOptions
+from napari_sam._detections import check_phrases
 from napari_sam._linking import link_planes
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.io import ImageFile, read_image
 from napari_sam.registry import load_model
 from napari_sam.session import Session
+from napari_sam.text_ranker import AGAINST, load_ranker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +25,39 @@ if TYPE_CHECKING:
     from napari_sam.types import Plane
 
 EVERYTHING = AutomaticOptions()
+
+
+@dataclass(frozen=True)
+class WordFilter:
+    """Words that masks have to fit to be kept.
+
+    Parameters
+    ----------
+    phrases : tuple of str
+    min_score : float
+        From 0 to 1, to be exceeded by one of them.
+    ranker : str
+        Name or folder, as `load_ranker` takes it.
+    against : tuple of str
+        What the phrases compete with.
+
+    Raises
+    ------
+    ValueError
+        If the score is not between 0 and 1.
+    """
+
+    phrases: tuple[str, ...]
+    min_score: float = 0.5
+    ranker: str = "clip_base"
+    against: tuple[str, ...] = AGAINST
+
+    def __post_init__(self) -> None:
+        check_phrases((*self.phrases, *self.against))
+        if not 0 <= self.min_score <= 1:
+            raise ValueError(
+                f"min_score must be between 0 and 1, got {self.min_score!r}."
+            )
 
 
 class SessionWork:
@@ -77,6 +113,8 @@ class AutomaticWork(SessionWork):
     model, cache_directory
         As `SessionWork` takes them.
     options : AutomaticOptions, optional
+    words : WordFilter, optional
+        Of everything only what fits these.
     """
 
     def __init__(
@@ -84,13 +122,22 @@ class AutomaticWork(SessionWork):
         model: Mapping[str, Any],
         cache_directory: PathLike | None = None,
         options: AutomaticOptions = EVERYTHING,
+        words: WordFilter | None = None,
     ) -> None:
         super().__init__(model, cache_directory)
-        self.options = options
+        self.options, self.words = options, words
+        self.ranker = None if words is None else load_ranker(words.ranker)
 
     def segment(self, path: Path, plane: Plane) -> NDArray[Any]:
         """Segment everything in a plane: labels of shape (H, W)."""
-        return self.open(path)[1].generate_masks(plane, self.options)
+        session, words = self.open(path)[1], self.words
+        if words is None:
+            return session.generate_masks(plane, self.options)
+        found = session.find_candidates(plane, self.options).select()
+        ranking = session.rank_by_text(
+            found, words.phrases, plane, self.ranker, words.against
+        )
+        return found.take(ranking.passing(words.min_score)).label_image()
 
     def combine(self, path: Path, labels: Sequence[NDArray[Any]]) -> ImageFile:
         """Make a label image of those of its planes; of a stack, objects linked."""

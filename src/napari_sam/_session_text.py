@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._automatic_options import AutomaticOptions
+from napari_sam._candidates import Candidates
 from napari_sam._detections import TextBox, TextDetections, TextOptions, check_phrases
 from napari_sam._linking import link_planes
 from napari_sam._session_automatic import stack_of
 from napari_sam.predictor import Predictor
 from napari_sam.text_detector import TextDetector, load_detector
+from napari_sam.text_ranker import AGAINST, TextRanker, TextRanking, load_ranker
 from napari_sam.types import ImageEmbedding, Plane, Prediction, Prompts
 
 # An object may be in one plane only: a detector overlooks it in the others.
@@ -139,6 +141,7 @@ class _Image(Protocol):
 
     predictor: Predictor
     _detector: TextDetector | None
+    _ranker: TextRanker | None
 
     @property
     def plane_size(self) -> tuple[int, int]: ...
@@ -173,6 +176,7 @@ class TextMethods:
     """Words as prompts; a part of `Session`."""
 
     _detector: TextDetector | None = None
+    _ranker: TextRanker | None = None
 
     def find_text(
         self: _Image,
@@ -327,3 +331,50 @@ class TextMethods:
         for position, plane in zip(positions, linked, strict=True):
             stack.put(volume, position, plane)
         return TextVolume(volume, objects)
+
+    def rank_by_text(
+        self: _Image,
+        candidates: Candidates,
+        phrases: Sequence[str],
+        plane: Plane | None = None,
+        ranker: TextRanker | None = None,
+        against: Sequence[str] = AGAINST,
+    ) -> TextRanking:
+        """Say how well phrases fit masks that were found without prompts.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            Of this plane, from `find_candidates`.
+        phrases : sequence of str
+        plane : int or tuple of int
+            As in `segment`.
+        ranker : TextRanker, optional
+            From `load_ranker`; by default ``load_ranker()``, loaded once.
+        against : sequence of str
+            What else is in the image: with CLIP, phrases compete with these.
+
+        Returns
+        -------
+        TextRanking
+            In the order of the candidates; ``candidates.take(ranking.passing(0.5))``
+            keeps those that fit.
+
+        Raises
+        ------
+        ValueError
+            If there is no such plane, the candidates are of planes of another size, or
+            the phrases are not such.
+        ImportError, OSError
+            As `load_ranker`.
+        """
+        phrases = check_phrases(phrases)
+        self.check_plane(plane)
+        if candidates.plane_size != self.plane_size:
+            raise ValueError(
+                f"candidates must be of planes of {self.plane_size} pixels, "
+                f"got {candidates.plane_size}."
+            )
+        if ranker is None:
+            ranker = self._ranker = self._ranker or load_ranker()
+        return ranker.rank(self.pixels(plane), candidates.boxes, phrases, against)

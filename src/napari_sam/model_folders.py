@@ -26,6 +26,8 @@ Kind = TypeVar("Kind")
 
 INSTALL = 'pip install "napari-sam-stacks[transformers]"'
 CONFIG, WEIGHTS = "config.json", "*.safetensors"
+# Of all weights in a repository those that the library opens.
+DOWNLOADED = "model*.safetensors"
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "*_map.json", "added_tokens.json")
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -169,7 +171,9 @@ def fetch(spec: ModelSpec, folder: Path) -> Path:
     words = TOKENIZER if spec.encoder == "detector" else ()
     try:
         snapshot_download(
-            spec.repository, local_dir=folder, allow_patterns=[CONFIG, WEIGHTS, *words]
+            spec.repository,
+            local_dir=folder,
+            allow_patterns=[CONFIG, DOWNLOADED, *words],
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")

@@ -289,7 +289,7 @@ def load_detector(
         raise ValueError(f"detector must be {names} or a folder, got {detector!r}.")
     kind = check_detector_folder(folder)
     model = read_network(folder, kind.class_name)
-    return TextDetector(model, _read_tokenizer(folder), kind, folder.name, device)
+    return TextDetector(model, read_tokenizer(folder), kind, folder.name, device)
 
 
 def check_detector_folder(folder: Path) -> DetectorKind:
@@ -307,10 +307,15 @@ def check_detector_folder(folder: Path) -> DetectorKind:
         If they are of another kind of model, or there is no tokenizer.
     """
     kind = read_kind(folder, KINDS)
-    # Without these the library makes a tokenizer that knows no words.
+    check_tokenizer(folder)
+    return kind
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Refuse, with a ValueError, a folder without a vocabulary."""
+    # Without it the library makes a tokenizer that knows no words.
     if not any(file.name in VOCABULARIES for file in folder.iterdir()):
         raise ValueError(_no_tokenizer(folder))
-    return kind
 
 
 def _no_tokenizer(folder: Path) -> str:
@@ -320,7 +325,8 @@ def _no_tokenizer(folder: Path) -> str:
     )
 
 
-def _read_tokenizer(folder: Path) -> Any:
+def read_tokenizer(folder: Path) -> Any:
+    """Open the tokenizer of a model's folder, or raise ValueError."""
     from transformers import AutoTokenizer
 
     try:

@@ -1,6 +1,6 @@
 """``napari-sam auto``: a folder of images in, a folder of labels out."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +23,7 @@ from napari_sam._cli.console import (
 )
 
 if TYPE_CHECKING:
+    from napari_sam._series_work import WordFilter
     from napari_sam.series import ImageSeries, SeriesProgress
 
 SourceArgument = Annotated[
@@ -67,6 +68,34 @@ StabilityOption = Annotated[
 AreaOption = Annotated[
     float, typer.Option(help="Pixels that an object must have in a plane.")
 ]
+_WORDS = "Keep only what words fit (extra text)"
+WordsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--word", help="Keep masks that fit this. Repeatable.", rich_help_panel=_WORDS
+    ),
+]
+AgainstOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What else is in the images; words compete with it. Repeatable.",
+        rich_help_panel=_WORDS,
+    ),
+]
+WordScoreOption = Annotated[
+    float,
+    typer.Option(
+        help="Score from 0 to 1 that one of the words must exceed.",
+        rich_help_panel=_WORDS,
+    ),
+]
+RankerOption = Annotated[
+    str,
+    typer.Option(
+        help="clip_base, clip_large, siglip_base, or the folder of such a model.",
+        rich_help_panel=_WORDS,
+    ),
+]
 RestartOption = Annotated[
     bool,
     typer.Option("--restart", help="Forget what is done, and begin from the start."),
@@ -83,6 +112,10 @@ def auto(
     pred_iou: IouOption = 0.88,
     stability: StabilityOption = 0.95,
     min_area: AreaOption = 0,
+    word: WordsOption = None,
+    against: AgainstOption = None,
+    min_word_score: WordScoreOption = 0.5,
+    ranker: RankerOption = "clip_base",
     model: ModelOption = "mobile_sam",
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "auto",
@@ -106,31 +139,45 @@ def auto(
         stability_score_thresh=stability,
         area_range=(min_area, float("inf")) if min_area else None,
     )
-    images = find_images(source)
+    words = _word_filter(word or (), against, min_word_score, ranker)
+    if words is not None and prompts is not None:
+        raise ValueError("--word chooses among all masks; leave --prompts out.")
     weights = None if checkpoint is None else str(checkpoint.resolve())
-    settings: dict[str, Any] = {
-        "model": model,
-        "checkpoint": weights,
-        "precision": precision,
-    }
+    settings: dict[str, Any] = {"model": model, "checkpoint": weights}
+    settings["precision"] = precision
+    if words is not None:
+        settings["words"] = asdict(words)
     if prompts is None:
-        settings |= {"automatic": asdict(options)}
+        settings["automatic"] = asdict(options)
     else:
-        settings |= {"prompts": _fingerprint(prompts)}
+        settings["prompts"] = _fingerprint(prompts)
     if restart:
         (out / STATE_FILE).unlink(missing_ok=True)
-    series = ImageSeries(images, out, settings)
+    series = ImageSeries(find_images(source), out, settings)
     if weights is None:
         fetch(model)
     loading = {"name": model, "checkpoint": weights, "device": device}
+    loading["precision"] = precision
     make_work: Any = (
-        partial(AutomaticWork, loading | {"precision": precision}, cache, options)
+        partial(AutomaticWork, loading, cache, options, words)
         if prompts is None
-        else partial(PromptedWork, loading | {"precision": precision}, cache, prompts)
+        else partial(PromptedWork, loading, cache, prompts)
     )
     with _steps(series, make_work, scheduler) as steps:
         _follow(series, steps)
     _summarise(series)
+
+
+def _word_filter(
+    words: Sequence[str], against: Sequence[str] | None, score: float, ranker: str
+) -> "WordFilter | None":
+    """Words that masks have to fit; None if there are none."""
+    from napari_sam._series_work import WordFilter
+
+    if not words:
+        return None
+    rivals = {} if against is None else {"against": tuple(against)}
+    return WordFilter(tuple(words), score, ranker, **rivals)
 
 
 def _fingerprint(prompts: Path) -> str:

@@ -72,8 +72,15 @@ class JobWidget(QWidget):
         self._patience.timeout.connect(self._on_patience)
         runner.busy_changed.connect(self._on_busy)
 
-    def lay_out(self, content: QLayout) -> None:
-        """Put controls above the status line, scrolled where there is little room."""
+    def lay_out(self, content: QLayout, stretch: int = 0) -> None:
+        """Put controls above the status line, scrolled where there is little room.
+
+        Parameters
+        ----------
+        content : QLayout
+        stretch : int
+            1 leaves what is too much room at the end, for controls that do not grow.
+        """
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(6, 6, 6, 6)
@@ -81,6 +88,8 @@ class JobWidget(QWidget):
         layout.addLayout(content)
         layout.addWidget(self.status)
         layout.addLayout(row(self.progress, self.cancel))
+        if stretch:
+            layout.addStretch(stretch)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QScrollArea.Shape.NoFrame)

@@ -10,19 +10,20 @@ import torch  # noqa: F401
 from qtpy.QtWidgets import QFileDialog
 
 from napari_sam._qt import workspace
-from napari_sam._qt.automatic import NEW_LABELS
-from napari_sam._qt.controls import fill, grey_out
-from napari_sam._qt.engine import Engine
+from napari_sam._qt.controls import fill
 from napari_sam._qt.job_widget import JobWidget
+from napari_sam._qt.model_chooser import offer_models
 from napari_sam._qt.preferences import read_preferences
-from napari_sam._qt.shared_cache import shared_cache
+from napari_sam._qt.shared_cache import new_engine
+from napari_sam._qt.words_choices import WordChoices
 from napari_sam._qt.words_controls import WordsControls
 from napari_sam._qt.words_finder import WordsFinder
-from napari_sam.registry import list_models, missing_extra
 
 if TYPE_CHECKING:
     import napari.viewer
     from qtpy.QtWidgets import QWidget
+
+    from napari_sam._qt.engine import Engine
 
 
 class WordsWidget(JobWidget):
@@ -43,21 +44,20 @@ class WordsWidget(JobWidget):
         parent: QWidget | None = None,
     ) -> None:
         preferences = read_preferences()
-        if engine is None:
-            engine = Engine(None, shared_cache(preferences), preferences.precision)
         self.viewer = viewer
         # No child of this widget: it must live until it has been told to close.
-        self.finder = WordsFinder(viewer, engine)
+        self.finder = WordsFinder(viewer, engine or new_engine(preferences))
         super().__init__(self.finder.runner, self.finder.close, parent)
         self.controls = WordsControls()
-        models = list_models()
-        names = [(spec.name, spec.name) for spec in models]
-        fill(self.controls.model, names, preferences.model)
-        for index, spec in enumerate(models):
-            grey_out(self.controls.model, index, missing_extra(spec))
-        self.lay_out(self.controls.layout)
+        self.lay_out(self.controls.layout, 1)
         self._connect()
-        self.finder.choose(model=preferences.model)
+        self.finder.choices = WordChoices(preferences.model)
+        self.list_models()
+        self.finder.refresh()
+
+    def list_models(self) -> None:
+        """Offer the models that there are now."""
+        offer_models(self.controls.model, self.finder.choices.model)
 
     def _connect(self) -> None:
         own, controls = self.finder, self.controls
@@ -116,7 +116,7 @@ class WordsWidget(JobWidget):
         controls.counts.setText(
             ", ".join(f"{count[name]} {name}" for name in self._phrases())
         )
-        controls.counts.setVisible(own.found is not None)
+        controls.counts.setVisible(sum(count.values()) > 0)
         self.status.setText(self._text(sum(count.values())))
         self.progress.setFormat(f"{own.progress.text}  %p%")
         self.progress.setToolTip(own.progress.text)
@@ -141,7 +141,7 @@ class WordsWidget(JobWidget):
         fill(controls.image, images, own.image)
         targets = workspace.targets_of(self.viewer, own.image, own.view)
         labels: list[tuple[str, Any]] = [(layer.name, layer) for layer in targets]
-        fill(controls.target, [(NEW_LABELS, None), *labels], own.target)
+        fill(controls.target, [(workspace.NEW_LABELS, None), *labels], own.target)
         controls.show_detectors(own.choices.detector)
         for box, value in (
             (controls.model, own.choices.model),

@@ -32,16 +32,19 @@ class WordsControls:
         self._make_writing()
         self.layout = QVBoxLayout()
         self.layout.setSpacing(6)
-        self.layout.addLayout(form(("Image", self.image), ("Model", self.model)))
-        self.layout.addLayout(form(("Detector", self.detector)))
+        choosers = (
+            ("Image", self.image),
+            ("Model", self.model),
+            ("Detector", self.detector),
+            ("Words", self.words),
+        )
+        self.layout.addLayout(form(*choosers))
         self.layout.addWidget(self.about)
-        self.layout.addLayout(form(("Words", self.words)))
         self.layout.addLayout(row(self.find, self.find_stack))
         self.layout.addWidget(self.filters)
         self.layout.addWidget(self.counts)
         self.layout.addLayout(form(("Labels", self.target), ("Others", self.overlap)))
         self.layout.addLayout(row(self.accept, self.undo))
-        self.layout.addStretch(1)
 
     def _make_search(self) -> None:
         self.image = choice("The image to search")
@@ -57,6 +60,8 @@ class WordsControls:
             "is a class of its own. Say what it looks like: 'purple dot', 'dark ring'"
         )
         self.words.setTabChangesFocus(True)
+        # napari's themes draw no edge around it; this one is there in all of them.
+        self.words.setStyleSheet("border: 1px solid gray; border-radius: 2px;")
         height = self.words.fontMetrics().lineSpacing()
         self.words.setFixedHeight(LINES * height + 12)
         self.find = button("Find", "Look for the words in the displayed plane")

@@ -179,6 +179,7 @@ class WordsFinder(QObject):
     def choose(self, **choices: Any) -> None:
         """Change choices; see `WordChoices`."""
         before, self.choices = self.choices, replace(self.choices, **choices)
+        self.message = ""
         if self.choices.options != before.options:
             self._resting.start()
         if "phrases" not in choices and "options" not in choices:
@@ -189,7 +190,6 @@ class WordsFinder(QObject):
         """Choose a folder with a detector; refused in a sentence if it has none."""
         with self._errors():
             check_detector_folder(Path(folder))
-            self.message = ""
             self.choose(detector=str(folder))
 
     def set_layers(self, **layers: Any) -> None:

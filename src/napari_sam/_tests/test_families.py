@@ -158,7 +158,9 @@ def test_download_fetches_no_pickles(cache, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert download(SPEC) == download(SPEC) == checkpoint_path(SPEC)
-    assert asked == [("facebook/sam2.1-hiera-tiny", ["config.json", "*.safetensors"])]
+    assert asked == [
+        ("facebook/sam2.1-hiera-tiny", ["config.json", "model*.safetensors"])
+    ]
 
 
 def test_a_failed_download_says_what_to_put_where(cache, monkeypatch):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 WORDS = ["cell", "wall", "nucleus", "vesicle", "dark", "."]
 
 
-def _tokenizer(before: str, after: str, vocabulary: dict[str, int]) -> Any:
+def tokenizer_of(before: str, after: str, vocabulary: dict[str, int]) -> Any:
     """Split at spaces and points, with a token before and after the words."""
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -48,7 +48,7 @@ def _owlv2() -> tuple[Any, Any]:
         },
         projection_dim=16,
     )
-    return hub.Owlv2ForObjectDetection(config), _tokenizer(
+    return hub.Owlv2ForObjectDetection(config), tokenizer_of(
         "[START]", "[END]", vocabulary
     )
 
@@ -57,7 +57,7 @@ def _grounding_dino() -> tuple[Any, Any]:
     # The numbers of [CLS], [SEP] and "." are fixed in the library.
     vocabulary = {word: 200 + i for i, word in enumerate(WORDS)}
     vocabulary |= {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, ".": 1012}
-    tokenizer = _tokenizer("[CLS]", "[SEP]", vocabulary)
+    tokenizer = tokenizer_of("[CLS]", "[SEP]", vocabulary)
     config = hub.GroundingDinoConfig(
         backbone_config=hub.SwinConfig(
             image_size=32,
