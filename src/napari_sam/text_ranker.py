@@ -258,9 +258,12 @@ class TextRanker:
 
     def _scores(self, cosines: Tensor) -> Tensor:
         scaled = cosines * self.model.logit_scale.exp()
-        if self.kind.is_sigmoid:
-            return (scaled + self.model.logit_bias).sigmoid()
-        return scaled.softmax(dim=1)
+        scores: Tensor = (
+            (scaled + self.model.logit_bias).sigmoid()
+            if self.kind.is_sigmoid
+            else scaled.softmax(dim=1)
+        )
+        return scores
 
     def _words(self, phrases: Sequence[str]) -> Tensor:
         """Features (P, C) of phrases, of length 1."""
@@ -279,7 +282,7 @@ class TextRanker:
         if not self.kind.is_sigmoid:
             asked["attention_mask"] = words["attention_mask"]
         found: Tensor = self.model.get_text_features(**asked).pooler_output
-        return found / found.norm(dim=-1, keepdim=True)
+        return _unit(found)
 
     def _features(self, pixels: NDArray[np.uint8], boxes: NDArray[np.int64]) -> Tensor:
         """Features (N, C) of what is in boxes, of length 1."""
@@ -291,7 +294,13 @@ class TextRanker:
         )
         shown = (crops - mean) / std
         found: Tensor = self.model.get_image_features(shown).pooler_output
-        return found / found.norm(dim=-1, keepdim=True)
+        return _unit(found)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features (N, C), each row of length 1."""
+    unit: Tensor = features / features.norm(dim=-1, keepdim=True)
+    return unit
 
 
 def _check_boxes(boxes: ArrayLike, size: Sequence[int]) -> NDArray[np.int64]:
