@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Beyond this, powers of distances would no longer be numbers.
+MOST_ANISOTROPY = 1e6
+
 
 @dataclass(frozen=True)
 class PropagationOptions:
@@ -116,6 +119,11 @@ class PropagationOptions:
             raise ValueError(
                 "spacing must be three numbers above 0 (step, row, column), "
                 f"got {self.spacing!r}."
+            )
+        if steps.max() > MOST_ANISOTROPY * steps.min():
+            raise ValueError(
+                "spacing must not differ between axes by more than a factor of "
+                f"{MOST_ANISOTROPY:g}, got {self.spacing!r}."
             )
 
     @property

@@ -118,6 +118,7 @@ def apply_steps(
     """
     regions = LabelRegions.read(labels, spacing, None)
     labels = regions.labels
+    steps = _checked_steps(steps)
     wanted = {"this": [] if this is None else [int(this)], "selected": [*selected]}
     if this is None and any(step.labels == "this" for step in steps):
         raise ValueError("this must be a label, as there is a step for this label.")
@@ -173,6 +174,14 @@ def clean_up(
     """
     work = apply_steps(labels, steps, spacing, selected, this)
     return result_of(work).labels
+
+
+def _checked_steps(steps: object) -> list[CleanupStep]:
+    found = [*steps] if isinstance(steps, Iterable) else [steps]
+    for step in found:
+        if not isinstance(step, CleanupStep):
+            raise ValueError(f"steps must be a list of CleanupStep, got {step!r}.")
+    return found
 
 
 def _views(

@@ -240,6 +240,13 @@ def test_bad_steps(arguments: Any, words: str) -> None:
         CleanupStep(*arguments)
 
 
+@pytest.mark.parametrize("steps", [None, "erode", [3], CleanupStep])
+def test_what_is_no_step(steps: Any) -> None:
+    """Refused, before anything is done."""
+    with pytest.raises(ValueError, match="steps must be a list of CleanupStep, got"):
+        ns.clean_up(np.ones((3, 3), int), steps)
+
+
 @pytest.mark.parametrize(
     ("labels", "spacing", "words"),
     [

@@ -554,6 +554,7 @@ def test_seeds_must_be_of_one_stack() -> None:
         {"spacing": (1, 1)},
         {"spacing": (1, 0, 1)},
         {"spacing": (1, np.nan, 1)},
+        {"spacing": (1e300, 1, 1)},
         {"reach": 0},
         {"shrinkage": -1},
         {"decoder_weight": 1.5},
