@@ -176,7 +176,7 @@ def clean_up(
     return result_of(work).labels
 
 
-def _checked_steps(steps: object) -> list[CleanupStep]:
+def _checked_steps(steps: Sequence[CleanupStep]) -> list[CleanupStep]:
     found = [*steps] if isinstance(steps, Iterable) else [steps]
     for step in found:
         if not isinstance(step, CleanupStep):

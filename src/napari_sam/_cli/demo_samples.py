@@ -40,7 +40,7 @@ SPINE_CONTRAST = (-200.0, 800.0)
 # The body seen from the side: there the vertebrae lie apart.
 SPINE_PLANE_AXES = (1, 2)
 # Prompted; those between are followed. Few, as each is encoded: a second of work.
-SPINE_PLANES = (33, 41)
+SPINE_PLANES = (33, 38)
 # A part of fewer pixels in a plane would be too small to draw a box around.
 SMALLEST_PART = 12
 
