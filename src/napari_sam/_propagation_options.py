@@ -69,6 +69,9 @@ class PropagationOptions:
         Planes that may be missed in a row before the search ends.
     memory : int
         Planes whose appearance is remembered besides the seed's.
+    model_memory : bool
+        Whether models that remember objects themselves (SAM 2) follow them by that. The
+        options above do not count then.
 
     Raises
     ------
@@ -99,6 +102,7 @@ class PropagationOptions:
     min_likeness: float = -0.5
     patience: int = 1
     memory: int = 2
+    model_memory: bool = True
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

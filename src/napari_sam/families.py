@@ -19,6 +19,7 @@ from napari_sam._square_frame import (
     square_to_answer,
     stretch_pixels,
 )
+from napari_sam._video_memory import VideoMemory
 from napari_sam.decoding import CELLS, Part
 from napari_sam.model_folders import (
     FAMILIES,
@@ -80,6 +81,18 @@ class FamilyPredictor(Predictor):
         return ImageEmbedding(
             coarse, plane.plane_size, key, self.checksum, plane.window, features
         )
+
+    def new_memory(self, planes: int) -> VideoMemory | None:
+        """Return an empty memory for one object of a stack; None for other models.
+
+        Parameters
+        ----------
+        planes : int
+            How many planes the stack has.
+        """
+        if not self.family.remembers:
+            return None
+        return VideoMemory(self.model, planes, lambda plane: self._split(plane.stored))
 
     def _split(self, levels: Tensor) -> list[Tensor]:
         """Return views (1, ...) of the levels that are in one row."""

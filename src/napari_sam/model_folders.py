@@ -48,6 +48,8 @@ class Family:
         Whether planes are stretched to a square; else they are padded, as for SAM.
     mean, std : tuple of float
         What pixels between 0 and 1 are standardised by.
+    remembers : bool
+        Whether the class is one for videos, which remembers objects.
     """
 
     encoder: Architecture
@@ -55,16 +57,18 @@ class Family:
     stretches: bool = True
     mean: tuple[float, float, float] = _IMAGENET[0]
     std: tuple[float, float, float] = _IMAGENET[1]
+    remembers: bool = False
 
 
 SAM2 = Family("sam2", "Sam2Model")
+SAM2_VIDEO = Family("sam2", "Sam2VideoModel", remembers=True)
 SAM3 = Family("sam3", "Sam3TrackerModel", mean=_HALF[0], std=_HALF[1])
 SAM_HQ = Family("sam_hq", "SamHQModel", stretches=False)
 
-# By "model_type" in config.json; checkpoints for video hold a model for images, too.
+# By "model_type" in config.json; checkpoints for video answer single images, too.
 FAMILIES = {
     "sam2": SAM2,
-    "sam2_video": SAM2,
+    "sam2_video": SAM2_VIDEO,
     "sam3_tracker": SAM3,
     "sam3_tracker_video": SAM3,
     "sam3_video": SAM3,

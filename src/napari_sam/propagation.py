@@ -18,6 +18,7 @@ from napari_sam._appearance import PlaneView
 from napari_sam._course import Course, Shape, Target
 from napari_sam._plane_pixels import PlanePixels
 from napari_sam._propagation_options import PropagationOptions
+from napari_sam._remembering import Known, follow_by_memory, memories_of
 from napari_sam._seeds import Seed, as_given, check_seeds, is_stop, within_box
 from napari_sam._tracking import Answer, Tracker, blend
 from napari_sam.decoding import Part
@@ -68,6 +69,11 @@ class _Object:
     given: dict[int, Prediction] = field(default_factory=dict)
     found: dict[int, Answer] = field(default_factory=dict)
     tracker: Tracker | None = None
+
+    @property
+    def stops(self) -> set[int]:
+        """Planes that it is not in."""
+        return {plane for plane, seed in self.seeds.items() if is_stop(seed)}
 
     def next_seed(self, plane: int, step: int) -> int | None:
         """Nearest seed plane after a plane, in a direction; None if there is none."""
@@ -158,6 +164,12 @@ def _follow(
     objects = {key: _Object(dict(one)) for key, one in seeds.items()}
     left = list(dict.fromkeys(planes))
     _decode_seeds(stack, objects)
+    memories = memories_of(stack.predictor, list(objects), len(stack))
+    if memories and options.model_memory:
+        known = {key: Known(one.given, one.stops) for key, one in objects.items()}
+        by_key = dict(zip(objects, memories, strict=True))
+        yield from follow_by_memory(stack, known, by_key, left)
+        return
 
     def final(plane: int) -> tuple[int, dict[int, Found]]:
         left.remove(plane)

@@ -20,24 +20,57 @@ _DECODER = {
 }
 
 
-def _sam2() -> Any:
+def _sam2_vision(width: int, side: int = 1024) -> Any:
     backbone = hub.Sam2HieraDetConfig(
+        image_size=[side, side],
         hidden_size=8,
         blocks_per_stage=[1, 1, 1, 1],
         embed_dim_per_stage=[8, 16, 32, 64],
         num_attention_heads_per_stage=[1, 1, 2, 2],
         global_attention_blocks=[],
     )
-    vision = hub.Sam2VisionConfig(
+    return hub.Sam2VisionConfig(
         backbone_config=backbone,
         backbone_channel_list=[64, 32, 16, 8],
-        fpn_hidden_size=WIDTH,
+        backbone_feature_sizes=[[side // n, side // n] for n in (4, 8, 16)],
+        fpn_hidden_size=width,
     )
+
+
+def _sam2() -> Any:
     return hub.Sam2Model(
         hub.Sam2Config(
-            vision_config=vision,
+            vision_config=_sam2_vision(WIDTH),
             prompt_encoder_config=hub.Sam2PromptEncoderConfig(**_PROMPTS),
             mask_decoder_config=hub.Sam2MaskDecoderConfig(**_DECODER),
+        )
+    )
+
+
+def _sam2_video() -> Any:
+    # The library has the memory 64 wide, and wants the rest to be wider.
+    width, memory = 128, 64
+    side = 256  # time grows with its fourth power
+    prompts = _PROMPTS | {"hidden_size": width, "image_size": side}
+    decoder = _DECODER | {"hidden_size": width}
+    return hub.Sam2VideoModel(
+        hub.Sam2VideoConfig(
+            vision_config=_sam2_vision(width, side),
+            prompt_encoder_config=hub.Sam2VideoPromptEncoderConfig(**prompts),
+            mask_decoder_config=hub.Sam2VideoMaskDecoderConfig(**decoder),
+            image_size=side,
+            num_maskmem=3,
+            max_object_pointers_in_encoder=4,
+            memory_attention_rope_feat_sizes=[side // 16, side // 16],
+            memory_attention_hidden_size=width,
+            memory_attention_num_layers=1,
+            memory_attention_feed_forward_hidden_size=32,
+            memory_encoder_hidden_size=width,
+            memory_encoder_output_channels=memory,
+            mask_downsampler_embed_dim=width,
+            memory_fuser_num_layers=1,
+            memory_fuser_embed_dim=width,
+            memory_fuser_intermediate_dim=32,
         )
     )
 
@@ -79,7 +112,7 @@ def _sam_hq() -> Any:
     )
 
 
-_MAKE = {"sam2": _sam2, "sam3": _sam3, "sam_hq": _sam_hq}
+_MAKE = {"sam2": _sam2, "sam2_video": _sam2_video, "sam3": _sam3, "sam_hq": _sam_hq}
 FAMILIES = tuple(_MAKE)
 
 

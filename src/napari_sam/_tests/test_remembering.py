@@ -1,0 +1,185 @@
+"""Objects through a stack by the memory of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_sam import Prompts, PropagationOptions, Session, load_model
+from napari_sam._remembering import Known, follow_by_memory, memories_of
+from napari_sam._tests.tiny_families import save_tiny
+from napari_sam.transforms import mask_to_logits
+from napari_sam.types import Prediction
+
+VOLUME = np.random.default_rng(0).integers(0, 255, (7, 48, 64), dtype=np.uint8)
+MASK = np.zeros((48, 64), bool)
+MASK[10:30, 20:40] = True
+GIVEN = Prediction(
+    MASK[None], np.ones(1, np.float32), mask_to_logits(MASK)[None], plane=0
+)
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """Load a video model with random weights."""
+    folder = save_tiny("sam2_video", tmp_path_factory.mktemp("video"))
+    return load_model(checkpoint=folder, device="cpu", precision="float32")
+
+
+class Notes:
+    """A memory that writes down what it is asked, and finds the last mask again."""
+
+    def __init__(self):
+        self.asked = []
+
+    def show(self, plane, embedding, mask):
+        """Write it down."""
+        self.asked.append(("show", plane, embedding))
+
+    def find(self, plane, embedding, step):
+        """Write it down; nothing is found in plane 5."""
+        self.asked.append((step, plane, embedding))
+        return np.full((256, 256), -1.0 if plane == 5 else 1.0, np.float32), 0.5
+
+
+class Planes:
+    """A stack whose embeddings are their numbers."""
+
+    def __len__(self):
+        """Seven."""
+        return 7
+
+    def embed(self, plane):
+        """Return its number."""
+        return plane
+
+
+def follow(shown, stops, planes=range(7)):
+    """Follow one object with a memory that takes notes."""
+    notes = Notes()
+    known = Known(dict.fromkeys(shown, GIVEN), stops)
+    steps = follow_by_memory(Planes(), {4: known}, {4: notes}, list(planes))
+    found = [(plane, sorted(objects)) for plane, objects in steps]
+    assert all(plane == embedding for _, plane, embedding in notes.asked)
+    return found, [entry[:2] for entry in notes.asked]
+
+
+def test_up_from_the_first_seed_then_down():
+    """Each plane once; between two seeds upwards only; what is lost is left out."""
+    found, asked = follow([2, 4], [])
+    assert asked == [
+        ("show", 2),
+        ("show", 4),
+        (1, 3),
+        (1, 5),
+        (1, 6),
+        (-1, 1),
+        (-1, 0),
+    ]
+    assert [plane for plane, _ in found] == [3, 5, 6, 1, 0, 2, 4]
+    assert [plane for plane, objects in found if not objects] == [5]
+
+
+def test_stops_end_a_way():
+    """Beyond a plane without the object it is sought from the other seed only."""
+    _, asked = follow([1, 6], [3])
+    assert asked[2:] == [(1, 2), (-1, 5), (-1, 4), (-1, 0)]
+    _, asked = follow([3], [1, 5])
+    assert asked[1:] == [(1, 4), (-1, 2)]
+
+
+def test_no_further_than_wanted():
+    """A part of a stack costs no more than that part and the way there."""
+    found, asked = follow([1], [], [3, 1])
+    assert asked == [("show", 1), (1, 2), (1, 3)]
+    assert sorted(plane for plane, _ in found) == [1, 3]
+    found, asked = follow([5], [6], [])
+    assert found == []
+    assert asked == [("show", 5)]
+
+
+@pytest.mark.parametrize("axes", [(1, 2), (0, 2)])
+def test_a_session_follows_by_memory(predictor, axes):
+    """In both directions, along every axis, always the same."""
+    session = Session(VOLUME, predictor, plane_axes=axes)
+    seeds = {2: Prompts(box=[1, 20, 6, 40])}
+    wanted = range(6)
+    by_plane = {one.plane: one for one in session.propagate(seeds, planes=wanted)}
+    assert 2 in by_plane
+    assert set(by_plane) <= set(wanted)
+    for one in by_plane.values():
+        assert one.masks.shape == (1, *session.plane_size)
+        assert np.isfinite(one.logits).all()
+        assert 0 <= one.scores[0] <= 1
+    again = {one.plane: one for one in session.propagate(seeds, planes=wanted)}
+    for plane, one in by_plane.items():
+        np.testing.assert_array_equal(one.best, again[plane].best)
+
+
+def test_it_remembers(predictor):
+    """What was shown elsewhere changes what is found; options can switch it off."""
+    session = Session(VOLUME, predictor)
+    small = np.zeros_like(MASK)
+    small[30:34, 3:9] = True
+    logits = []
+    for mask in (MASK, small):
+        (memory,) = memories_of(predictor, [1], 7)
+        memory.show(2, session.embed(2), mask)
+        found, score = memory.find(3, session.embed(3), 1)
+        assert found.shape == (256, 256)
+        assert found.dtype == np.float32
+        assert 0 <= score <= 1
+        logits.append(found)
+    assert not np.array_equal(*logits)
+    off = PropagationOptions(model_memory=False)
+    assert len(list(session.propagate({2: MASK}, options=off)))
+
+
+def test_memory_does_not_grow_with_the_stack(predictor):
+    """Large arrays of planes that are out of reach are let go."""
+    session = Session(VOLUME, predictor)
+    (memory,) = memories_of(predictor, [1], 60)
+    memory.show(20, session.embed(0), MASK)
+    sizes = []
+    for plane in range(21, 34):
+        memory.find(plane, session.embed(plane % 7), 1)
+        kept = memory._tracked
+        sizes.append(sum(v.nbytes for one in kept.values() for v in one.values()))
+    assert sizes[-1] <= sizes[5]
+    assert set(kept) == set(range(30, 34))
+    memory.find(19, session.embed(1), -1)
+    assert set(memory._tracked) == {19}
+
+
+def test_it_is_cancelled_between_planes(predictor):
+    """Closing the generator stops the work."""
+    session = Session(VOLUME, predictor)
+    steps = session.propagate({3: MASK})
+    next(steps)
+    steps.close()
+    objects = {1: {0: MASK}, 9: {6: MASK}}
+    labels = session.segment_objects(objects)
+    assert labels.shape == VOLUME.shape
+    assert (labels[0] == 1).sum() >= MASK.sum() * 0.5
+
+
+def test_a_plane_is_answered_as_by_the_model_for_images(predictor, tmp_path):
+    """Prompts, without memory, give what Sam2Model gives of the same weights."""
+    from transformers import Sam2Model
+
+    folder = save_tiny("sam2_video", tmp_path / "video")
+    images = Sam2Model.from_pretrained(folder)
+    images.save_pretrained(tmp_path / "images")
+    plain = load_model(
+        checkpoint=tmp_path / "images", device="cpu", precision="float32"
+    )
+    assert plain.new_memory(5) is None
+    assert memories_of(plain, [1, 2], 5) == []
+    prompts = Prompts([[20, 30]], [1])
+    first, second = (
+        one.predict(one.embed(VOLUME[0]), prompts) for one in (predictor, plain)
+    )
+    torch.testing.assert_close(
+        torch.from_numpy(first.logits), torch.from_numpy(second.logits)
+    )
