@@ -120,15 +120,17 @@ def replay_steps(
             request = entry.request
             if request.model not in predictors:
                 predictors[request.model] = _checked(load(request.model), request.model)
-            key = request.model, request.what.plane_axes, request.contrast_limits
+            axes, limits = request.what.plane_axes, request.contrast_limits
+            key = request.model, axes, limits, request.sharp
             if key not in players:
                 players[key] = Session(
                     image,
                     predictors[request.model],
-                    request.what.plane_axes,
+                    axes,
                     session.image.is_rgb,
-                    request.contrast_limits,
+                    limits,
                     cache,
+                    request.sharp,
                 )
             _commit(players[key], entry, result)
         else:
@@ -170,6 +172,7 @@ def _commit(session: Session, commit: Commit, labels: NDArray[Any]) -> None:
     """Segment, and write as the widget does."""
     what = commit.request.what
     prediction = session.segment(saved_prompts(what), what.plane)
+    prediction = prediction.in_plane(session.plane_size)
     if commit.mask_index >= len(prediction.masks):
         raise ValueError(
             f"a commit of object {what.object_id} names mask {commit.mask_index}, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from copy import copy
 from itertools import product
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,7 @@ from napari_sam._session_volumes import VolumeMethods
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
 from napari_sam.prompting import check_prompts
-from napari_sam.sharpening import (
-    LARGE_PLANE,
-    PlaneSource,
-    SharpMode,
-    SharpOptions,
-)
+from napari_sam.sharpening import LARGE_PLANE, PlaneSource, SharpMode, SharpOptions
 from napari_sam.stack_axes import ArrayLike, StackAxes, check_image, whole_numbers
 from napari_sam.types import (
     MODEL_SIZE,
@@ -108,6 +104,7 @@ class Session(
         self.predictor = predictor
         self.axes = StackAxes.of(image.shape, plane_axes, rgb)
         self.cache = EmbeddingCache() if cache is None else cache
+        self.encode_seconds: float | None = None  # of the last encoding, if any
         self._limits: transforms.ContrastLimits | None = None
         self._limits_known = contrast_limits is not None
         if contrast_limits is not None:
@@ -314,7 +311,9 @@ class Session(
         key = predictor.key(seen)
         features = self.cache.get(key, predictor.device, predictor.dtype)
         if features is None:
+            begin = perf_counter()
             features = predictor.encode([seen])[0].stored
+            self.encode_seconds = perf_counter() - begin
             # The cache rounds to half precision; a fresh embedding is rounded too.
             features = features.half().to(predictor.dtype)
             self.cache.put(key, features)

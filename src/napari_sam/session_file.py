@@ -121,6 +121,7 @@ class SavedRequest:
     what: SavedObject
     model: SavedModel
     contrast_limits: ContrastLimits
+    sharp: Literal["off", "auto", "always"] = "off"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from napari_sam._cli.prompts_file import PromptedObject
 
 if TYPE_CHECKING:
     from napari_sam.session import Session
-    from napari_sam.types import Prediction
+    from napari_sam.types import Prediction, Prompts
 
 PlaneIndex = tuple[int, ...]
 
@@ -63,13 +63,22 @@ def predict_planes(
     found: dict[PlaneIndex, list[Prediction]] = {}
     with progress(what, sum(len(objects) for objects in planes.values())) as step:
         for index, objects in planes.items():
-            embedding = session.embed(index)
             found[index] = []
             for first in range(0, len(objects), PROMPTS_AT_ONCE):
                 some = [o.prompts for o in objects[first : first + PROMPTS_AT_ONCE]]
-                found[index] += session.predictor.predict_batch(embedding, some)
+                found[index] += _predict(session, index, some)
                 step(len(some))
     return found
+
+
+def _predict(
+    session: "Session", index: PlaneIndex, prompts: Sequence["Prompts"]
+) -> list["Prediction"]:
+    """Answer prompts of a plane together, or each by a closer look of its own."""
+    if session.sharp.mode == "off" and not session.is_large:
+        return session.predictor.predict_batch(session.embed(index), prompts)
+    size = session.plane_size
+    return [session.segment(one, index).in_plane(size) for one in prompts]
 
 
 def label_planes(

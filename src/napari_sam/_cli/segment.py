@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -102,6 +103,23 @@ ContrastOption = Annotated[
     tuple[float, float] | None,
     typer.Option(metavar="LOW HIGH", help="Values that SAM sees black and white."),
 ]
+
+
+class Sharp(StrEnum):
+    """Values of --sharp, those of `SharpMode`."""
+
+    OFF = "off"
+    AUTO = "auto"
+    ALWAYS = "always"
+
+
+SharpOption = Annotated[
+    Sharp,
+    typer.Option(
+        help="Look again at small objects (auto), or at all that can be seen larger "
+        "(always), in windows of their own: sharper, an encoding more for each window."
+    ),
+]
 _CLEANING = "Cleaning, plane by plane, in the image's units"
 FillHolesOption = Annotated[
     bool,
@@ -163,6 +181,7 @@ def segment(
     plane: PlaneOption = None,
     axes: AxesOption = "-2,-1",
     contrast: ContrastOption = None,
+    sharp: SharpOption = Sharp.OFF,
     fill_holes: FillHolesOption = False,
     opening: OpeningOption = 0,
     closing: ClosingOption = 0,
@@ -184,8 +203,6 @@ def segment(
 
     {"schema_version": 1, "objects": [{"id": 1, "plane": 12, "points":
     [[30, 40]], "point_labels": [1], "box": [10, 20, 50, 70]}, ...]}
-
-    The labels have the image's shape, and are 0 in the planes without prompts.
     """
     from napari_sam.session import Session
 
@@ -201,7 +218,9 @@ def segment(
     rehearse(out, opened.ndim - opened.is_rgb)
     plane_axes = whole_numbers("axes", axes)
     predictor = load(ModelChoice(model, checkpoint, device, precision))
-    session = Session(opened.data, predictor, plane_axes, opened.is_rgb, contrast)
+    session = Session(
+        opened.data, predictor, plane_axes, opened.is_rgb, contrast, sharp=sharp.value
+    )
     planes = by_plane(session, objects)
     labelled = label_planes(session, planes, predict_planes(session, planes))
     spacing = tuple(opened.spacing[axis] for axis in session.axes.plane)

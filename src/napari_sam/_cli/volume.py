@@ -30,6 +30,8 @@ from napari_sam._cli.segment import (
     ImageArgument,
     OutOption,
     Outputs,
+    Sharp,
+    SharpOption,
     check_outputs,
     open_image,
     rehearse,
@@ -82,6 +84,7 @@ def volume(
     axes: AxesOption = "-2,-1",
     along: AlongOption = None,
     contrast: ContrastOption = None,
+    sharp: SharpOption = Sharp.OFF,
     fill_holes: FillHolesOption = False,
     smooth: SmoothOption = 0,
     min_size: MinSizeOption = 0,
@@ -113,7 +116,9 @@ def volume(
     rehearse(out, opened.ndim - opened.is_rgb)
     plane_axes = whole_numbers("axes", axes)
     predictor = load(ModelChoice(model, checkpoint, device, precision))
-    session = Session(opened.data, predictor, plane_axes, opened.is_rgb, contrast)
+    session = Session(
+        opened.data, predictor, plane_axes, opened.is_rgb, contrast, sharp=sharp.value
+    )
     axis = _axis(session, along)
     stacks = by_stack(session, objects, axis)
     labels = follow(session, stacks, axis, _options(opened, session, axis))

@@ -23,7 +23,13 @@ from napari_sam._qt.preferences import on_keys_changed, read_preferences
 from napari_sam._qt.scene import size_text
 from napari_sam._qt.session_controls import SessionControls
 from napari_sam._qt.shared_cache import new_engine
-from napari_sam._qt.state import Choices, cache_text, shown_answer, status_text
+from napari_sam._qt.state import (
+    Choices,
+    cache_text,
+    sharp_names,
+    shown_answer,
+    status_text,
+)
 from napari_sam._qt.volume_section import VolumeSection
 from napari_sam.registry import get_spec
 
@@ -133,7 +139,7 @@ class SegmentAnythingWidget(QWidget):
         controls.target.activated.connect(
             lambda: own.set_target(controls.target.currentData())
         )
-        for name in ("model", "channel", "contrast", "overlap"):
+        for name in ("model", "channel", "contrast", "sharp", "overlap"):
             box = getattr(controls, name)
             box.activated.connect(
                 lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
@@ -224,12 +230,15 @@ class SegmentAnythingWidget(QWidget):
         if own.image is not None:
             every = workspace.images_of(self.viewer)
             channels = channel_choices(own.image, every, own.scene.view)
+        for mode, name in sharp_names(own.work.cache).items():
+            controls.sharp.setItemText(controls.sharp.findData(mode), name)
         chosen = next((v for _, v in channels if v == own.choices.channel), "")
         fill(controls.channel, channels, chosen)
         for box, value in (
             (controls.channel, chosen),
             (controls.model, own.choices.model),
             (controls.contrast, own.choices.contrast),
+            (controls.sharp, own.choices.sharp),
             (controls.overlap, own.choices.overlap),
         ):
             box.setCurrentIndex(box.findData(value))

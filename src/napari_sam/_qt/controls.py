@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QStandardItemModel
@@ -25,6 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam._qt.keys import ACTIONS
 from napari_sam._qt.pictures import CacheBars, PlaneStrip, SeenPicture
+from napari_sam.sharpening import SharpMode
 
 # Values that napari's Labels layers can count to and QSpinBox can show.
 LARGEST_OBJECT = 2**31 - 1
@@ -199,6 +201,7 @@ class Controls(QWidget):
                 ("Model", self.model),
                 ("Channels", self.channel),
                 ("Contrast", self.contrast),
+                ("Closer look", self.sharp),
                 ("SAM sees", self.picture),
             )
         )
@@ -250,6 +253,12 @@ class Controls(QWidget):
         )
         self.contrast.addItem("as displayed", "layer")
         self.contrast.addItem("percentiles", "percentiles")
+        self.sharp = choice(
+            "Look again at an object in a window of its own, for a sharper mask; "
+            "neighbours share windows, and further clicks cost nothing"
+        )
+        for name in get_args(SharpMode):
+            self.sharp.addItem(name, name)
         self.picture = SeenPicture()
         self.about_model = text("What the model was trained on, its size and licence")
         self.start = button("Start", "Make layers for points and boxes on the image")

@@ -29,6 +29,7 @@ from napari_sam.registry import (
 )
 from napari_sam.session import Session
 from napari_sam.session_file import SavedModel
+from napari_sam.sharpening import SharpMode
 from napari_sam.types import Plane, Precision, Prediction
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Source:
     contrast_limits : (float, float), optional
     model : str
         Name, as `load_model` takes it.
+    sharp : {"off", "auto", "always"}
+        As in `Session`.
     """
 
     image: Any
@@ -59,6 +62,7 @@ class Source:
     rgb: bool
     contrast_limits: tuple[float, float] | None
     model: str
+    sharp: SharpMode = "off"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Source):
@@ -74,7 +78,13 @@ class Source:
 
     @property
     def _choices(self) -> tuple[Any, ...]:
-        return self.plane_axes, self.rgb, self.contrast_limits, self.model
+        return (
+            self.plane_axes,
+            self.rgb,
+            self.contrast_limits,
+            self.model,
+            self.sharp,
+        )
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,8 @@ class CacheReport:
         Bytes in memory.
     device, disk : Usage
         Of the other tiers.
+    seconds : float, optional
+        What the last encoding took, if there was one.
     """
 
     planes: int
@@ -131,6 +143,7 @@ class CacheReport:
     budget: int
     device: Usage = Usage()
     disk: Usage = Usage()
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,6 +320,7 @@ class Engine:
             host.budget,
             Usage(device.nbytes, device.budget),
             Usage() if disk is None else Usage(disk.nbytes, disk.budget),
+            None if self._session is None else self._session[1].encode_seconds,
         )
 
     def open(self, source: Source) -> Session:
@@ -325,7 +339,10 @@ class Engine:
                 source.rgb,
                 source.contrast_limits,
                 self.cache,
+                source.sharp,
             )
+            if self._session is not None:  # about as long as for the image before
+                session.encode_seconds = self._session[1].encode_seconds
             self._session = source, session
         return self._session[1]
 

@@ -70,7 +70,9 @@ def read_scene(
             data = with_channels(image, others, view, choices.channel)
         if data is not seen.image:
             rgb, limits = isinstance(data, TogetherAsColour), None
-        source = Source(data, view.plane_axes, rgb, limits, choices.model)
+        source = Source(
+            data, view.plane_axes, rgb, limits, choices.model, choices.sharp
+        )
         prompts = prompts_from_layers(image, view, layers)
     except ValueError as error:
         problem = str(error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from napari_sam._history import DrawnPrompts, State
 from napari_sam._layers_make import session_arguments
@@ -20,13 +20,21 @@ from napari_sam.session_file import (
     SavedRequest,
     SavedSession,
 )
+from napari_sam.sharpening import SharpMode
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
     from napari_sam._qt.state import Choices, LabelKey
 
-KEPT_CHOICES = ("model", "contrast", "object_id", "overlap", "next_after_accept")
+KEPT_CHOICES = (
+    "model",
+    "contrast",
+    "object_id",
+    "overlap",
+    "sharp",
+    "next_after_accept",
+)
 
 
 def saved_image(image: Image) -> SavedImage:
@@ -55,7 +63,7 @@ def saved_request(request: Request, models: Mapping[str, SavedModel]) -> SavedRe
     key = request.object_id, request.plane, source.plane_axes
     model = models.get(source.model, SavedModel(source.model, "", "auto"))
     what = saved_object(key, request.prompts)
-    return SavedRequest(what, model, source.contrast_limits)
+    return SavedRequest(what, model, source.contrast_limits, source.sharp)
 
 
 def saved_session(
@@ -124,6 +132,7 @@ def restored_choices(session: SavedSession, choices: Choices) -> Choices:
         "model": tuple(MODELS),
         "contrast": ("layer", "percentiles"),
         "overlap": ("protect", "overwrite"),
+        "sharp": get_args(SharpMode),
     }
     good: dict[str, Any] = {
         name: value
@@ -163,6 +172,7 @@ def _request(saved: SavedRequest, image: Image, edition: int) -> Request:
         seen.rgb,
         saved.contrast_limits,
         saved.model.name,
+        saved.sharp,
     )
     what = saved.what
     prompts = _prompts(what)

@@ -19,6 +19,7 @@ from napari_sam._qt.engine import (
     Source,
     plane_text,
 )
+from napari_sam.sharpening import SharpMode
 from napari_sam.types import Plane, Prompts
 
 LabelKey: TypeAlias = tuple[int, Plane, tuple[int, int]]
@@ -44,6 +45,8 @@ class Choices:
         Whether accepting goes on with the next free number.
     channel : str
         A value of `channel_choices`; "" is the image as it is.
+    sharp : {"off", "auto", "always"}
+        Whether small objects are looked at again in a window of their own.
     """
 
     model: str = "mobile_sam"
@@ -53,6 +56,7 @@ class Choices:
     overlap: Literal["protect", "overwrite"] = "protect"
     next_after_accept: bool = False
     channel: str = ""
+    sharp: SharpMode = "off"
 
 
 @dataclass(frozen=True)
@@ -265,9 +269,43 @@ def status_text(scene: Scene, choices: Choices, work: Work) -> str:
     if answer is None or answer.request != wanted:
         return f"{work.doing or 'Waiting'}: the mask is on its way."
     count = len(answer.prediction.masks)
+    closer = _window_text(answer, choices)
     if count > 1:
-        return f"Accept this mask, see the other {count - 1}, or add a point."
-    return "Accept this mask, or correct it with another point."
+        return f"{closer}Accept this mask, see the other {count - 1}, or add a point."
+    return f"{closer}Accept this mask, or correct it with another point."
+
+
+def _window_text(answer: Answer, choices: Choices) -> str:
+    """Say where SAM looked closer; "" if it was not asked to."""
+    window = answer.prediction.window
+    if choices.sharp == "off":
+        return ""
+    if window is None:
+        return "Seen in the whole plane. "
+    rows = f"rows {window.row_min} to {window.row_max}"
+    return f"Seen in {rows}, columns {window.column_min} to {window.column_max}. "
+
+
+def sharp_names(report: CacheReport | None) -> dict[SharpMode, str]:
+    """Name the ways to look closer, and what each costs.
+
+    Parameters
+    ----------
+    report : CacheReport, optional
+        With how long the last encoding took.
+
+    Examples
+    --------
+    >>> sharp_names(CacheReport(1, 0, 0, seconds=1.25))["auto"]
+    'small objects: +1.2 s each'
+    """
+    seconds = None if report is None else report.seconds
+    cost = "one more encoding" if seconds is None else f"+{seconds:.1f} s each"
+    return {
+        "off": "off",
+        "auto": f"small objects: {cost}",
+        "always": f"all that can be larger: {cost}",
+    }
 
 
 def written_text(object_id: int, layer_name: str, count: int) -> str:

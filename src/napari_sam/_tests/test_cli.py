@@ -120,6 +120,30 @@ def test_segment_points_of_one_object(run: Any, stack: Path, tmp_path: Path) -> 
     ]
 
 
+def test_segment_looks_closer(run: Any, tmp_path: Path, predictor: Predictor) -> None:
+    """`--sharp auto` gives what a session gives that looks closer."""
+    image = np.full((600, 600), 30, np.uint8)
+    rows, columns = disk((310, 205), 7)
+    image[rows, columns] = 220
+    write_labels(tmp_path / "image.tif", image)
+    found = {}
+    for mode in ("off", "auto"):
+        out = tmp_path / f"{mode}.tif"
+        result = run(
+            *("segment", tmp_path / "image.tif", "--out", out, "--sharp", mode),
+            *("--box", "302,197,319,214", "--precision", "float32"),
+        )
+        assert result.exit_code == 0, result.output
+        found[mode] = read_labels(out).data > 0
+    session = ns.Session(image, predictor, sharp="auto")
+    prediction = session.segment(ns.Prompts(box=[302, 197, 319, 214]))
+    assert prediction.window is not None
+    np.testing.assert_array_equal(found["auto"], prediction.best)
+    assert (found["auto"] != found["off"]).any()
+    wrong = ("segment", tmp_path / "image.tif", "--out", out, "--sharp", "very")
+    assert run(*wrong).exit_code == 2
+
+
 def test_segment_boxes_across_other_axes(run: Any, tmp_path: Path) -> None:
     """Several boxes are an object each; --axes may swap rows and columns."""
     image = np.full((48, 40, 3), 20, np.uint16)
