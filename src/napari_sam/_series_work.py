@@ -131,6 +131,16 @@ class AutomaticWork(SessionWork):
     def segment(self, path: Path, plane: Plane) -> NDArray[Any]:
         """Segment everything in a plane: labels of shape (H, W)."""
         session, words = self.open(path)[1], self.words
+        if session.is_large:
+            if words is not None:
+                raise ValueError(
+                    f"words need planes that fit into memory, got {session.plane_size} "
+                    "pixels."
+                )
+            labels = np.zeros(session.plane_size, np.uint32)
+            for _ in session.label_tiles(labels, plane, self.options):
+                pass
+            return labels
         if words is None:
             return session.generate_masks(plane, self.options)
         found = session.find_candidates(plane, self.options).select()

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
+from napari_sam._linking import link_planes
 from napari_sam._qt.engine import Engine, Source, plane_text
+from napari_sam.session import Session
 from napari_sam.types import Plane
 
 # Masks below are not kept: the sliders begin here.
@@ -144,6 +146,8 @@ def search_stack(
     session = engine.open(request.source)
     first = plane_text(request.planes[0])
     yield Progress(0, f"Looking at {first}")
+    if session.is_large:
+        return (yield from _search_tiles(session, request))
     steps = session.generate_masks_planes(request.planes, request.options)
     found: list[PlaneLabels] = []
     for plane, labels in steps:
@@ -153,6 +157,22 @@ def search_stack(
         done = len(found) / len(request.planes)
         yield Progress(done, f"{len(found)} of {len(request.planes)} planes")
     return found
+
+
+def _search_tiles(
+    session: Session, request: StackSearch
+) -> Generator[Progress, None, list[PlaneLabels]]:
+    """Do as `search_stack` in planes too large to be seen at once."""
+    found: list[NDArray[Any]] = []
+    count = len(request.planes)
+    for plane in request.planes:
+        labels = np.zeros(session.plane_size, np.uint32)
+        for part in session.label_tiles(labels, plane, request.options):
+            text = f"{part:.0%} of {plane_text(plane)}, tile by tile"
+            yield Progress((len(found) + part) / count, text)
+        found.append(labels)
+    linked = found if count == 1 else link_planes(found, request.options)
+    return list(zip(request.planes, linked, strict=True))
 
 
 def _prepared(engine: Engine, source: Source) -> Generator[Progress, None, None]:

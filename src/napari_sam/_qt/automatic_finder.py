@@ -36,6 +36,7 @@ from napari_sam._qt.scene import download_text, read_scene
 from napari_sam._qt.state import Choices
 from napari_sam._qt.watch import Watcher
 from napari_sam.automatic import AutomaticOptions
+from napari_sam.sharpening import LARGE_PLANE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from napari_sam._candidates import Candidates
     from napari_sam._qt.engine import Engine, Source
+    from napari_sam.types import Plane
 
 
 class Finder(QObject):
@@ -135,6 +137,15 @@ class Finder(QObject):
         return self.image is not None and len(image_shape(self.image)) > 2
 
     @property
+    def is_large(self) -> bool:
+        """Whether planes are searched tile by tile, and written as they come."""
+        if self.image is None or self.view is None:
+            return False
+        shape = image_shape(self.image)
+        rows, columns = (shape[axis] for axis in self.view.plane_axes)
+        return rows * columns > LARGE_PLANE
+
+    @property
     def target(self) -> Labels | None:
         """Labels that are written into; made when needed."""
         return self.writer.target
@@ -159,6 +170,9 @@ class Finder(QObject):
         self.refresh()
         if self.image is None or self.view is None or self.source is None:
             return
+        if self.is_large and self.choices.mode == "everything":
+            self._search_planes(self.image, self.view, [self.view.plane])
+            return
         with self._errors():
             request = self._search(self.image, self.view, self.source)
             self.message = ""
@@ -166,6 +180,11 @@ class Finder(QObject):
             self._submit(partial(search, self.engine, request), done)
 
     def _search(self, image: Image, view: ViewPlane, source: Source) -> Search:
+        if self.is_large:
+            raise ValueError(
+                "planes this large are searched for everything, tile by tile: choose "
+                "'everything', or cut a part out."
+            )
         request = Search(source, view.plane, self.choices.points_per_side)
         mode = self.choices.mode
         if mode == "everything":
@@ -189,6 +208,14 @@ class Finder(QObject):
         # Along the last axis that is not shown: of a time series of stacks, the stack.
         count = image_shape(image)[view.sliced_axes[-1]]
         planes = [plane_name((*view.index[:-1], at)) for at in range(count)]
+        self._search_planes(image, view, planes)
+
+    def _search_planes(
+        self, image: Image, view: ViewPlane, planes: Sequence[Plane]
+    ) -> None:
+        """Find objects in planes, and write them into the labels at once."""
+        if self.source is None:
+            return
         steps, _ = lengths(image, view)
         area = steps[view.plane_axes[0]] * steps[view.plane_axes[1]]
         options = AutomaticOptions(self.choices.points_per_side)

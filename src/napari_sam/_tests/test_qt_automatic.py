@@ -287,6 +287,35 @@ def test_a_stack_is_one_change(user):
     assert not labels.data.any()
 
 
+def test_a_plane_too_large_to_be_seen_is_searched_by_tiles(user, monkeypatch):
+    """Objects are written as they are stitched; what needs the whole plane says so."""
+    for module in ("session", "_qt.automatic_finder"):
+        monkeypatch.setattr(f"napari_sam.{module}.LARGE_PLANE", 1 << 20)
+    user.viewer.add_image(image(1024, 1100), name="slide")
+    user.settle()
+    user.choose("grid", 8)
+    user.own.choose(filters=Filters(score=0.85, stability=0.7))
+    user.press("run")
+    assert "written into segmentation" in user.status
+    labels = user.own.target.data
+    assert len(np.unique(labels)) > 10
+    assert user.own.found is None
+    user.press("undo")
+    assert not labels.any()
+    user.choose("mode", "free")
+    user.press("run")
+    assert "tile by tile" in user.status
+    user.viewer.layers.remove("slide")
+    user.viewer.add_image(image(2, 1024, 1100), name="slides")
+    user.own.set_layers(target=None)
+    user.choose("mode", "everything")
+    user.settle()
+    user.press("run_stack")
+    labels = user.own.target.data
+    assert labels.shape == (2, 1024, 1100)
+    assert set(np.unique(labels[0])) & set(np.unique(labels[1])) - {0}
+
+
 def test_cancel_changes_nothing(user, discs, monkeypatch):
     """Cancel stops the search between two steps."""
     user.viewer.add_image(image(64, 64), name="cells")

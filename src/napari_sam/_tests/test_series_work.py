@@ -121,3 +121,22 @@ def test_channels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(_series_work, "read_image", lambda path: five)
     with pytest.raises(ValueError, match="neither grey nor colour"):
         AutomaticWork({}).planes(tmp_path / "a.tif")
+
+
+def test_planes_too_large_to_be_seen_are_tiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `label_tiles` labels them; words would need the whole plane."""
+    monkeypatch.setattr("napari_sam.session.LARGE_PLANE", 1 << 20)
+    plane = np.random.default_rng(1).integers(0, 255, (1024, 1100), "u1")
+    ns.write_labels(tmp_path / "slide.tif", plane)
+    labels = AutomaticWork({}, None, OPTIONS).segment(tmp_path / "slide.tif", 0)
+    expected = np.zeros(plane.shape, np.uint32)
+    for _ in Session(plane, tiny_predictor()).label_tiles(expected, options=OPTIONS):
+        pass
+    np.testing.assert_array_equal(labels, expected)
+    assert labels.any()
+    work = AutomaticWork({}, None, OPTIONS)
+    work.words = _series_work.WordFilter(("cell",))
+    with pytest.raises(ValueError, match="words need planes"):
+        work.segment(tmp_path / "slide.tif", 0)
