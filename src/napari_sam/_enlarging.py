@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_sam.transforms import model_size
+from napari_sam.transforms import logits_to_plane, model_size
 from napari_sam.types import LOGITS_SIZE, MODEL_SIZE
 
 Part = tuple[slice, slice]
+
+# Of the largest logit: as much as sums of these few products, in another order, may
+# differ. What is measured is a third of it.
+ROUNDING = 5e-7
 
 # Cells: shorter strips multiply with fewer zeros, but are more of them.
 STRIP = 16
@@ -76,6 +80,44 @@ class Enlarger:
             out = levels[start : start + pixels.stop - pixels.start]
             torch.mm(rows.matrix[pixels, cells], wide[cells], out=out)
         return levels.numpy(), (pixel_rows, pixel_columns)
+
+
+class MaskEnlarger:
+    """Masks in a plane's pixels, enlarged only where the object is.
+
+    Equal to those of `transforms.logits_to_plane` in every pixel: where rounding could
+    decide about one, that is asked. The matrices of the last plane's size are kept.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[int, int], Enlarger] | None = None
+
+    def masks(self, logits: Tensor, plane_size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Masks (C, H, W) of logits (C, 256, 256)."""
+        kept = self._kept
+        if kept is None or kept[0] != plane_size:
+            kept = self._kept = plane_size, Enlarger(plane_size)
+        masks = np.zeros((len(logits), *plane_size), bool)
+        for mask, one in zip(masks, logits, strict=True):
+            if not _fill(mask, one, kept[1]):
+                whole = logits_to_plane(one[None, None], plane_size)[0, 0]
+                mask[:] = (whole > 0).numpy()
+        return masks
+
+
+def _fill(mask: NDArray[np.bool_], logits: Tensor, enlarger: Enlarger) -> bool:
+    """Fill an empty mask; False if it takes a closer look to be sure."""
+    doubt = ROUNDING * float(logits.abs().max())
+    if not doubt < np.inf:  # nor NaN
+        return False
+    found = enlarger.above(logits, -doubt)
+    if found is None:
+        return True
+    levels, part = found
+    if (np.abs(levels) <= doubt).any():
+        return False
+    np.greater(levels, 0, out=mask[part])
+    return True
 
 
 class _Axis:

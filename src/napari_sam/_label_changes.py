@@ -87,7 +87,8 @@ def changed_pixels(
             f"mask must have the shape of the plane, {current.shape}, "
             f"got {wanted.shape}."
         )
-    is_own = np.isin(current, numbers)
+    # np.isin sorts the pixels: much to do for one number.
+    is_own = current == numbers[0] if len(numbers) == 1 else np.isin(current, numbers)
     written = (wanted != 0) & (current != wanted)
     if options.overlap == "protect":
         written &= (current == 0) | (is_own & options.replace)
@@ -173,6 +174,16 @@ class PlaneChange:
         for axis, position in zip(sliced, self.index, strict=True):
             by_axis[axis] = np.full(self.count, position)
         return tuple(by_axis[axis] for axis in range(len(by_axis)))
+
+    def put_into(self, plane: NDArray[Any]) -> None:
+        """Write the new values into its plane (H, W), cut out of the labels."""
+        top, left, bottom, right = self.box
+        mask = unpack_bits(self.where, (bottom - top, right - left))
+        part = plane[top:bottom, left:right]
+        if len(self.new) == 1:
+            np.copyto(part, self.new[0], where=mask)
+        else:
+            part[mask] = self.new
 
     def apply_to(self, labels: NDArray[Any]) -> None:
         """Write the new values into an array, whatever is there."""

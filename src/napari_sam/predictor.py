@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sam import decoding, transforms
+from napari_sam._enlarging import MaskEnlarger
 from napari_sam.batching import in_batches
 from napari_sam.embedding_cache import content_key
 from napari_sam.modeling.image_side import KeptImageSide
@@ -80,6 +81,7 @@ class Predictor:
         self.dtype = choose_dtype(self.device, precision)
         self._place(model.eval())
         self._kept_side = KeptImageSide()
+        self._enlarger = MaskEnlarger()
 
     def _place(self, model: Sam) -> None:
         self.model = set_precision(model, self.dtype).to(self.device)
@@ -265,13 +267,7 @@ class Predictor:
     @torch.inference_mode()
     def masks(self, logits: Tensor, plane_size: tuple[int, int]) -> NDArray[Any]:
         """Masks (C, H, W) in a plane's pixels of logits (C, 256, 256)."""
-        masks = torch.empty(len(logits), *plane_size, dtype=torch.bool)
-        # One after the other: the large float planes are the memory this needs.
-        for mask, one in zip(masks, logits, strict=True):
-            mask.copy_(
-                transforms.logits_to_plane(one[None, None], plane_size)[0, 0] > 0
-            )
-        return masks.numpy()
+        return self._enlarger.masks(logits, plane_size)
 
     def decode(
         self,

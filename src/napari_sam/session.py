@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam import sharpening, transforms, windows
+from napari_sam._kept_plane import KeptPlane, Looked
 from napari_sam._session_automatic import AutomaticMethods
 from napari_sam._session_similar import SimilarMethods
 from napari_sam._session_text import TextMethods
@@ -100,13 +101,12 @@ class Session(
             kind = type(cache).__name__
             raise ValueError(f"cache must be an EmbeddingCache, got {kind}.")
         self.sharp = SharpOptions.of(sharp)
-        self.image = image
-        self.predictor = predictor
+        self.image, self.predictor = image, predictor
         self.axes = StackAxes.of(image.shape, plane_axes, rgb)
         self.cache = EmbeddingCache() if cache is None else cache
         self.encode_seconds: float | None = None  # of the last encoding, if any
         self._limits: transforms.ContrastLimits | None = None
-        self._limits_known = contrast_limits is not None
+        self._limits_known, self._last = contrast_limits is not None, KeptPlane()
         if contrast_limits is not None:
             self._limits = transforms.check_contrast_limits(contrast_limits)
 
@@ -257,11 +257,12 @@ class Session(
         (H, W) or (H, W, 3), uint8. Of very large windows only every n-th row and
         column, still at least four for each pixel of SAM's.
         """
-        limits = self.contrast_limits
+        return transforms.stretch(self._raw(plane, window), self.contrast_limits)
+
+    def _raw(self, plane: Plane | None, window: Window | None) -> NDArray[Any]:
         shape = self.plane_size if window is None else window.shape
         step = max(1, max(shape) // MAX_SIDE) if self.is_large else 1
-        raw = transforms.check_plane(self.read_plane(plane, window, step))
-        return transforms.stretch(raw, limits)
+        return transforms.check_plane(self.read_plane(plane, window, step))
 
     def part(self, plane: Plane | None, window: Window) -> Session:
         """Session of a window of a plane as a 2D image, with this one's cache."""
@@ -280,8 +281,8 @@ class Session(
         if window == windows.whole(self.plane_size):
             window = None
         shape = self.plane_size if window is None else window.shape
-        pixels = self.pixels(plane, window)
-        return ModelInput(transforms.resize_to_model(pixels, shape), shape, window)
+        how = Looked(self.contrast_limits, shape, window)
+        return self._last.prepare(self._raw(plane, window), how)
 
     def embed(
         self, plane: Plane | None = None, window: Window | None = None
@@ -306,8 +307,7 @@ class Session(
         ValueError
             If there is no such plane, or the window does not lie within it.
         """
-        predictor = self.predictor
-        seen = self._prepare(plane, window)
+        predictor, seen = self.predictor, self._prepare(plane, window)
         key = predictor.key(seen)
         features = self.cache.get(key, predictor.device, predictor.dtype)
         if features is None:

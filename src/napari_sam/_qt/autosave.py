@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from napari_sam._qt.session_store import (
     Found,
     find_session,
     load_session,
+    own_name,
     sessions_directory,
     short_key,
     write_sessions,
@@ -34,7 +34,6 @@ from napari_sam._qt.session_values import (
     saved_session,
 )
 from napari_sam.session_file import (
-    SUFFIX,
     Commit,
     SavedModel,
     SavedSession,
@@ -250,10 +249,8 @@ class Autosave(QObject):
 
     def _own_path(self) -> Path:
         if self.path is None:
-            key = "" if self.found is None else short_key(self.found.key)
-            now = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-            name = f"{key}-{now}-{os.getpid()}{SUFFIX}"
-            self.path = sessions_directory() / name
+            key = "" if self.found is None else self.found.key
+            self.path = sessions_directory() / own_name(key, os.getpid())
             self.changed.emit()
         return self.path
 

@@ -50,6 +50,7 @@ from napari_sam._qt.state import (
     shown_answer,
     with_labels,
 )
+from napari_sam._qt.turns import NextTurn
 from napari_sam._qt.watch import Watcher
 from napari_sam.registry import get_spec
 from napari_sam.types import Plane
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from napari.layers import Image, Labels
+
+# Milliseconds until it is shown what the worker does: drawing it costs the answer time.
+SOON = 30
 
 
 class Annotator(QObject):
@@ -102,9 +106,12 @@ class Annotator(QObject):
         self.changed.connect(self.autosave.mark)
         self.edition = 0
         self._is_closed = False
-        self._dirty = QTimer(self)
-        self._dirty.setSingleShot(True)
-        self._dirty.timeout.connect(self._update)
+        self._dirty = NextTurn(self._update, self)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SOON)
+        self._soon.timeout.connect(self.changed)
+        self.changed.connect(self._soon.stop)
         idle = self._receiver(lambda _: None)
         self._prefetcher = Prefetcher(self.runner, engine, idle, self)
         self.numbering = Numbering(self.runner)
@@ -267,6 +274,7 @@ class Annotator(QObject):
         self._is_closed = True
         self.autosave.close()
         self._dirty.stop()
+        self._soon.stop()
         self._prefetcher.stop()
         self.runner.close()
         self._watcher.stop()
@@ -339,7 +347,12 @@ class Annotator(QObject):
             self.work = replace(self.work, cache=step.cache)
         else:
             self.work = replace(self.work, doing=step)
-        self.changed.emit()
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        """Send `changed` in a moment, unless the answer does it before."""
+        if not self._soon.isActive():
+            self._soon.start()
 
     def _on_answer(self, answer: Answer) -> None:
         request = answer.request
@@ -364,7 +377,7 @@ class Annotator(QObject):
         if not is_busy:
             self.work = replace(self.work, doing="")
             self._prefetcher.plan(self.scene, self.image)
-        self.changed.emit()
+        self._tell_soon()
 
     def _show(self) -> None:
         """Show the mask of now, or none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
     from napari_sam._layers_view import ViewPlane
 
 Entry = Commit | Edit
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a log says of one plane: target, axes and index."""
+
+    log: tuple[Entry, ...]
+    place: tuple[int, tuple[int, int], tuple[int, ...]]
+    plane: NDArray[Any]
+
+    def after(self, entry: Commit, log: tuple[Entry, ...]) -> _Known | None:
+        """Return what the log says with one more entry; None if it is elsewhere."""
+        for change in entry.changes:
+            if (entry.target, change.plane_axes, change.index) != self.place:
+                return None
+            change.put_into(self.plane)
+        return _Known(log, self.place, self.plane)
 
 
 class Logbook:
@@ -46,6 +64,7 @@ class Logbook:
         self._layers = list(layers)
         self._made = list(made)
         self._undone: dict[int, tuple[tuple[Entry, ...], Commit]] = {}
+        self._known: _Known | None = None
 
     @property
     def targets(self) -> tuple[SavedTarget, ...]:
@@ -87,15 +106,24 @@ class Logbook:
             and [(c.plane_axes, c.index) for c in last.changes] == [(axes, index)]
         ):
             self.log = self.log[:-1]  # goes on with the same edit
-        current = view.read(layer.data, index)
-        recorded = plane_of(self._changes(target), current, axes, index)
+        current, place = view.read(layer.data, index), (target, axes, index)
+        known = self._known if self._known and self._known.log is self.log else None
+        if known and known.place == place and known.plane.shape == current.shape:
+            recorded = known.plane.astype(current.dtype, copy=False)  # may be wider
+        else:
+            recorded = plane_of(self._changes(target), current, axes, index)
         change = plane_change(axes, index, recorded, current, recorded != current)
         if change is not None:
             self.log = (*self.log, Edit(target, (change,)))
+        self._known = _Known(self.log, place, current.copy())
 
     def commit(self, entry: Commit) -> None:
         """Note a mask that was written; its plane was synced just before."""
-        self.log = (*self.log, entry)
+        known, log = self._known, (*self.log, entry)
+        # A log of many entries takes long to go through at each commit.
+        if known is not None and known.log is self.log:
+            self._known = known.after(entry, log)
+        self.log = log
 
     def edit(self, layer: Labels, changes: tuple[PlaneChange, ...]) -> None:
         """Note pixels that were written otherwise."""
@@ -195,7 +223,9 @@ def plane_of(
     plane = np.zeros_like(like)
     for change in changes:
         is_parallel = change.plane_axes == plane_axes
-        if is_parallel and change.index != index:
+        if is_parallel:
+            if change.index == index:
+                change.put_into(plane)
             continue
         where = change.indices()
         rows, columns = (where[axis] for axis in plane_axes)

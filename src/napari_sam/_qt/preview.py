@@ -56,7 +56,7 @@ class Preview:
             The plane of the prediction.
         """
         self.prepare(image, view)
-        layer, place = self.layer, plane_placement(image, view)
+        layer = self.layer
         if layer is None:
             return
         drawn = (prediction, mask_index, object_id)
@@ -64,7 +64,7 @@ class Preview:
             mask = prediction.masks[mask_index]
             draw(layer, plane_data(mask, object_id, view))
             self._drawn = drawn
-        place_at(layer, place)
+        place_at(layer, plane_placement(image, view))
         if not layer.visible:
             layer.visible = True
 
@@ -112,7 +112,7 @@ class Preview:
 
 def plane_data(
     mask: NDArray[np.bool_], object_id: int, view: ViewPlane
-) -> NDArray[np.int32]:
+) -> NDArray[Any]:
     """Labels with the axes of the image, one voxel thick along those not shown.
 
     Parameters
@@ -123,12 +123,15 @@ def plane_data(
 
     Returns
     -------
-    ndarray, int32
+    ndarray
+        Of the smallest integers that hold the number: napari draws 8 and 16 bits as
+        they are, and reckons with others for each pixel.
     """
-    return plane_labels(np.where(mask, np.int32(object_id), np.int32(0)), view)
+    dtype = np.min_scalar_type(object_id)
+    return plane_labels(np.where(mask, dtype.type(object_id), dtype.type(0)), view)
 
 
-def plane_labels(labels: NDArray[np.int32], view: ViewPlane) -> NDArray[np.int32]:
+def plane_labels(labels: NDArray[Any], view: ViewPlane) -> NDArray[Any]:
     """Do as `plane_data` with a label image (H, W)."""
     rows, columns = view.plane_axes
     pixels = labels.T if rows > columns else labels
@@ -156,9 +159,9 @@ def plane_placement(image: Image | Labels, view: ViewPlane) -> dict[str, Any]:
     return {**place, "translate": own(first)}
 
 
-def draw(layer: Labels, data: NDArray[np.int32]) -> None:
-    """Show other labels; of the same shape, they are written into the array."""
-    if layer.data.shape != data.shape:
+def draw(layer: Labels, data: NDArray[Any]) -> None:
+    """Show other labels; of the same shape and type, they go into the array."""
+    if (layer.data.shape, layer.data.dtype) != (data.shape, data.dtype):
         layer.data = data
         return
     np.copyto(layer.data, data)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,8 @@ from napari_sam.session_file import (
     write_session,
 )
 
+_OWN_NAME = re.compile(r"[0-9a-f]*-\d{8}-\d{6}-\d{6}-\d+")
+
 DIRECTORY_VARIABLE = "NAPARI_SAM_SESSIONS"
 """Environment variable that moves the directory of sessions."""
 
@@ -29,6 +35,12 @@ def sessions_directory() -> Path:
     """Directory of sessions: the user's data directory unless told otherwise."""
     told = os.environ.get(DIRECTORY_VARIABLE)
     return Path(told or platformdirs.user_data_path("napari-sam") / "sessions")
+
+
+KEPT_FILES, KEPT_DAYS = 50, 30
+"""Sessions that saved themselves are deleted if there are as many newer ones, and
+nothing was saved to them for so long."""
+_DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -83,8 +95,46 @@ def load_session(
 def write_sessions(sessions: dict[Path, SavedSession]) -> dict[Path, SavedSession]:
     """Write sessions and return them; the worker calls it."""
     for path, session in sessions.items():
+        is_first = not path.exists()
         write_session(path, session)
+        if is_first:
+            delete_old(path.parent)
     return sessions
+
+
+def delete_old(directory: Path) -> None:
+    """Delete sessions that nobody will open any more.
+
+    Parameters
+    ----------
+    directory : Path
+        Only files that are named as sessions that save themselves count.
+    """
+    found = []
+    for path in directory.glob(f"*{SUFFIX}"):
+        if _OWN_NAME.fullmatch(path.stem):
+            # Another process may delete it at the same time.
+            with contextlib.suppress(OSError):
+                found.append((path.stat().st_mtime, path))
+    oldest = time.time() - KEPT_DAYS * _DAY
+    for saved, path in sorted(found, reverse=True)[KEPT_FILES:]:
+        if saved < oldest:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def own_name(key: str, number: int) -> str:
+    """Name of a new session that saves itself.
+
+    Parameters
+    ----------
+    key : str
+        Of its image.
+    number : int
+        Of the process, so that two never write into one file.
+    """
+    now = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    return f"{short_key(key)}-{now}-{number}{SUFFIX}"
 
 
 def short_key(key: str) -> str:

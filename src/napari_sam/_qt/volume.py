@@ -82,7 +82,7 @@ class Volume(QObject):
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE)
-        self._pause.timeout.connect(self.refresh)
+        self._pause.timeout.connect(self._refresh_when_idle)
         self._redraw = QTimer(self)
         self._redraw.setSingleShot(True)
         self._redraw.setInterval(PAUSE)
@@ -93,6 +93,13 @@ class Volume(QObject):
     def _mark_dirty(self) -> None:
         if not self._pause.isActive():
             self._pause.start()
+
+    def _refresh_when_idle(self) -> None:
+        # A mask that is asked for comes first.
+        if self._annotator.runner.is_busy:
+            self._pause.start()
+        else:
+            self.refresh()
 
     # What the user does
 
@@ -175,7 +182,7 @@ class Volume(QObject):
     @property
     def size_text(self) -> str:
         """How large the chosen object is, as far as it was followed."""
-        spacing = self.spacing
+        spacing = self.spacing if self.review.masks else None
         if spacing is None:
             return ""
         along, *plane = spacing.steps

@@ -97,8 +97,9 @@ class VolumeSection(QObject):
         controls.approve.setChecked(review.is_here_approved)
         about = f"{own.said} {review_text(review)}".lstrip()
         controls.about.setText(about if run is None else RUNNING)
-        controls.measures.setText(own.size_text)
-        controls.measures.setVisible(bool(own.size_text))
+        size = own.size_text
+        controls.measures.setText(size)
+        controls.measures.setVisible(bool(size))
 
 
 def _axis_name(label: str) -> str:

@@ -16,12 +16,13 @@ pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 from napari.components import ViewerModel
 
+from napari_sam._qt import session_store
 from napari_sam._qt.controller import Annotator
 from napari_sam._qt.engine import Engine
 from napari_sam._tests.test_qt_steps import DiscPredictor, User, image
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.replay import replay_session
-from napari_sam.session_file import Commit, read_session, write_session
+from napari_sam.session_file import SUFFIX, Commit, read_session, write_session
 
 
 @pytest.fixture
@@ -292,6 +293,28 @@ for number in range(1, 1000):
     print(number, time.time(), flush=True)
     desk.qtbot.wait(100)
 """
+
+
+def test_old_sessions_are_deleted(tmp_path, monkeypatch):
+    """Neither the newest ones, nor young ones, nor files with names of the user's."""
+    monkeypatch.setattr(session_store, "KEPT_FILES", 2)
+    now, day = time.time(), 24 * 60 * 60
+    ages = {"newest": 1, "young": 29, "old": 31, "older": 90}
+    files = {
+        age: tmp_path / session_store.own_name(f"v1:{i:016x}", i)
+        for i, age in enumerate(ages)
+    }
+    files["mine"] = tmp_path / f"my cells{SUFFIX}"
+    ages["mine"] = 400
+    for age, days in ages.items():
+        files[age].touch()
+        os.utime(files[age], (now - days * day,) * 2)
+    session_store.delete_old(tmp_path)
+    left = {age for age, path in files.items() if path.exists()}
+    assert left == {"newest", "young", "mine"}
+    os.utime(files["young"], (now - 31 * day,) * 2)
+    session_store.delete_old(tmp_path)  # now by number alone
+    assert files["young"].exists()
 
 
 def test_after_sigkill_all_but_the_last_moment_is_there(desk, folder):
