@@ -90,6 +90,14 @@ class Photographer:
         window.resizeDocks([self.dock], [width], Qt.Orientation.Horizontal)
         run_for(0.2)
 
+    def scroll_to(self, part: Any) -> None:
+        """Show a part of the widget at its top."""
+        from qtpy.QtWidgets import QScrollArea
+
+        bar = self.widget.findChild(QScrollArea).verticalScrollBar()
+        bar.setValue(part.mapTo(self.widget.controls, part.rect().topLeft()).y())
+        run_for(0.2)
+
     def settle(self) -> None:
         """Wait for the mask of the prompts of now."""
         run_for(0.2)
@@ -129,6 +137,31 @@ def tutorial(folder: Path, cache: str) -> None:
     own.settle()
     own.take("annotate-box")
     own.close()
+
+
+def sessions(folder: Path, cache: str) -> None:
+    """Pictures of docs/annotate.md and docs/sessions.md: a stack, and work restored."""
+    own = Photographer(folder, cache)
+    own.viewer.open_sample("napari-sam-stacks", "nuclei_3d")
+    image = own.viewer.layers[-1]
+    own.viewer.dims.set_current_step(0, image.data.shape[0] // 2)
+    own.settle()
+    own.own.start()
+    middle = [side // 2 for side in image.data.shape]
+    own.points.add(middle)
+    own.settle()
+    own.scroll_to(own.widget.volume.controls)
+    own.take("annotate-stack")
+    own.own.accept()
+    own.settle()
+    run_for(2)  # until it is saved
+    own.close()
+    again = Photographer(folder, cache)
+    again.viewer.open_sample("napari-sam-stacks", "nuclei_3d")
+    again.settle()
+    run_until(lambda: again.own.autosave.offer is not None)
+    again.take("session-restore", "widget")
+    again.close()
 
 
 def fine_tuning(folder: Path, minutes: float) -> None:
@@ -202,16 +235,22 @@ def main() -> None:
     """Take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--all", type=Path)
-    parser.add_argument("--fine-tuning", type=float, metavar="MINUTES")
+    parts = ("all", "tutorial", "sessions", "fine-tuning")
+    parser.add_argument("--only", choices=parts, default="all")
+    parser.add_argument("--minutes", type=float, default=MINUTES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         if options.all is None:
             folder = Path(__file__).parent / "images"
             folder.mkdir(exist_ok=True)
             os.environ["NAPARI_SAM_MODELS"] = cache  # none of the user's own
-            if options.fine_tuning is None:
+            os.environ["NAPARI_SAM_SESSIONS"] = str(Path(cache) / "sessions")
+            if options.only in ("all", "tutorial"):
                 tutorial(folder, cache)
-            fine_tuning(folder, options.fine_tuning or MINUTES)
+            if options.only in ("all", "sessions"):
+                sessions(folder, cache)
+            if options.only in ("all", "fine-tuning"):
+                fine_tuning(folder, options.minutes)
             return
         options.all.mkdir(parents=True, exist_ok=True)
         for theme in ("dark", "light"):

@@ -10,6 +10,7 @@ class Activity:
 
     def __init__(self) -> None:
         self._entry: cancelable_progress | None = None
+        self._is_showing = False
 
     def show(self, text: str, done: int = 0, total: int = 0) -> None:
         """Make the entry, or bring it up to date.
@@ -21,15 +22,27 @@ class Activity:
         done, total : int
             How far it is; a total of 0 is not known.
         """
+        # napari lets Qt handle events meanwhile, which may lead here again, and again
+        # before there is an entry.
+        if self._is_showing:
+            return
+        self._is_showing = True
+        try:
+            self._show(text, done, total)
+        finally:
+            self._is_showing = False
+
+    def _show(self, text: str, done: int, total: int) -> None:
         if self._entry is None:
             self._entry = cancelable_progress(total=total, desc=text)
-        # Each of these lets Qt handle events: only where there is something new.
-        if self._entry.desc.removesuffix(": ") != text:
-            self._entry.set_description(text)
-        if self._entry.total != total:
-            self._entry.total = total
-        if done > self._entry.n:
-            self._entry.update(done - self._entry.n)
+        entry = self._entry
+        # Only where there is something new, and as long as it is not taken away.
+        if entry.desc.removesuffix(": ") != text:
+            entry.set_description(text)
+        if entry is self._entry and entry.total != total:
+            entry.total = total
+        if entry is self._entry and done > entry.n:
+            entry.update(done - entry.n)
 
     @property
     def is_cancelled(self) -> bool:

@@ -271,11 +271,15 @@ class SegmentAnythingWidget(QWidget):
             bar.setValue(round(1000 * done / total))
         bar.setVisible(True)
         self.controls.cancel.setVisible(True)
-        self._patience.start()
         self.activity.show(own.work.doing or "Waiting", done >> 20, total >> 20)
+        # napari handled events meanwhile: all this may have ended.
+        if self._is_closed:
+            self.activity.hide()
+            return
+        self._patience.start()
         if self.activity.is_cancelled:
             self._cancel()
-        if not own.runner.is_busy:  # napari handled events meanwhile: it has ended
+        if not own.runner.is_busy:
             self._on_busy(False)
 
     def _cancel(self) -> None:
