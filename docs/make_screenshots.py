@@ -240,11 +240,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
+        os.environ["NAPARI_SAM_SESSIONS"] = str(Path(cache) / "sessions")
         if options.all is None:
             folder = Path(__file__).parent / "images"
             folder.mkdir(exist_ok=True)
             os.environ["NAPARI_SAM_MODELS"] = cache  # none of the user's own
-            os.environ["NAPARI_SAM_SESSIONS"] = str(Path(cache) / "sessions")
             if options.only in ("all", "tutorial"):
                 tutorial(folder, cache)
             if options.only in ("all", "sessions"):
