@@ -4,7 +4,7 @@
 
 They are written into docs/images. `--all` takes every state of the widget, light and
 dark, also those that the documentation does not show, into another folder.
-`--only fine-tuning --minutes 15` takes only the picture of a training, of so many minutes.
+`--only fine-tuning --minutes 15` takes only the picture of a training of 15 minutes.
 """
 
 from __future__ import annotations
