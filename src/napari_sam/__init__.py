@@ -44,6 +44,13 @@ if TYPE_CHECKING:
         write_sa1b,
         write_table,
     )
+    from napari_sam.learning import (
+        AcceptedObject,
+        AdaptedPredictor,
+        Learned,
+        Learner,
+        LearningOptions,
+    )
     from napari_sam.predictor import Predictor
     from napari_sam.propagation import PropagationOptions
     from napari_sam.registry import list_models, load_model
@@ -59,6 +66,8 @@ __version__ = "0.1.0"
 
 # Public name -> module it lives in; a module that is public itself maps to None.
 _HOME: dict[str, str | None] = {
+    "AcceptedObject": "learning",
+    "AdaptedPredictor": "learning",
     "AutomaticOptions": "_automatic_options",
     "Candidates": "_candidates",
     "CleanupStep": "cleanup",
@@ -66,6 +75,9 @@ _HOME: dict[str, str | None] = {
     "FinetuneOptions": "finetuning",
     "ImageEmbedding": "types",
     "ImageSeries": "series",
+    "Learned": "learning",
+    "Learner": "learning",
+    "LearningOptions": "learning",
     "ModelSpec": "types",
     "ObjectMeasurement": "io",
     "Prediction": "types",
@@ -113,6 +125,8 @@ _HOME: dict[str, str | None] = {
 }
 
 __all__ = [
+    "AcceptedObject",
+    "AdaptedPredictor",
     "AutomaticOptions",
     "Candidates",
     "CleanupStep",
@@ -120,6 +134,9 @@ __all__ = [
     "FinetuneOptions",
     "ImageEmbedding",
     "ImageSeries",
+    "Learned",
+    "Learner",
+    "LearningOptions",
     "ModelSpec",
     "ObjectMeasurement",
     "Prediction",

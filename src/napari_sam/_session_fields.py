@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
@@ -46,6 +47,30 @@ def _load_values(value: Any, info: ValidationInfo) -> NDArray[Any]:
         loaded: NDArray[Any] = np.load(file, allow_pickle=False)
         return loaded
     return np.array(value["values"], dtype=value["dtype"])
+
+
+def _dump_tensors(
+    tensors: Mapping[str, NDArray[np.float16]], info: SerializationInfo
+) -> dict[str, Any]:
+    return {
+        name: {
+            "shape": list(values.shape),
+            # Noise, which does not get smaller: stored as it is, and quickly.
+            "halves": _store(info, ".f16", values.astype("<f2").tobytes()),
+        }
+        for name, values in tensors.items()
+    }
+
+
+def _load_tensors(value: Any, info: ValidationInfo) -> dict[str, NDArray[np.float16]]:
+    found = {}
+    for name, about in value.items():
+        flat = np.frombuffer(_load(info, about["halves"]), "<f2")
+        if not np.isfinite(flat).all():
+            raise ValueError(f"tensor {name!r} must be finite")
+        shape = tuple(int(n) for n in about["shape"])
+        found[str(name)] = flat.astype(np.float16).reshape(shape)
+    return found
 
 
 def _dump_mask(mask: NDArray[np.bool_] | None, info: SerializationInfo) -> Any:
@@ -138,9 +163,13 @@ if TYPE_CHECKING:
     Change: TypeAlias = PlaneChange
     Said: TypeAlias = Prompts
     Drawn: TypeAlias = DrawnPrompts
+    Tensors: TypeAlias = Mapping[str, NDArray[np.float16]]
 else:
     Mask = Annotated[Any, PlainSerializer(_dump_mask), PlainValidator(_load_mask)]
     Change = Annotated[Any, PlainSerializer(_dump_change), PlainValidator(_load_change)]
     Said = Annotated[Any, PlainSerializer(_dump_prompts), PlainValidator(_load_prompts)]
     Drawn = Annotated[Any, PlainSerializer(_dump_drawn), PlainValidator(_load_drawn)]
+    Tensors = Annotated[
+        Any, PlainSerializer(_dump_tensors), PlainValidator(_load_tensors)
+    ]
 ContrastLimits: TypeAlias = tuple[float, float] | None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._adapted_predictor import AdaptedPredictor
 from napari_sam._generators import result_of
 from napari_sam._label_changes import CommitOptions, changed_pixels
 from napari_sam.embedding_cache import EmbeddingCache
@@ -111,21 +113,19 @@ def replay_steps(
     check_image(session, image, session.image.is_rgb)
     result = start_labels(session, target, labels)
     players: dict[Any, Session] = {}
-    predictors: dict[SavedModel, Predictor] = {}
+    models = _Models(session, load)
     cache = EmbeddingCache()
     for number, entry in enumerate(session.log, start=1):
         if entry.target != target:
             continue
         if isinstance(entry, Commit):
             request = entry.request
-            if request.model not in predictors:
-                predictors[request.model] = _checked(load(request.model), request.model)
             axes, limits = request.what.plane_axes, request.contrast_limits
             key = request.model, axes, limits, request.sharp
             if key not in players:
                 players[key] = Session(
                     image,
-                    predictors[request.model],
+                    models.get(request.model),
                     axes,
                     session.image.is_rgb,
                     limits,
@@ -138,6 +138,26 @@ def replay_steps(
                 change.apply_to(result)
         yield number
     return result
+
+
+class _Models:
+    """Models of a session, each loaded once, and what their decoders learned."""
+
+    def __init__(self, session: SavedSession, load: Load) -> None:
+        self._learned = {one.version: one.changes for one in session.decoders}
+        self._load = load
+        self._loaded: dict[SavedModel, Predictor] = {}
+
+    def get(self, model: SavedModel) -> Predictor:
+        """Load a model, or find it, with the decoder that was in force."""
+        if model not in self._loaded:
+            if model.decoder:
+                base = self.get(replace(model, decoder=""))
+                found: Predictor = AdaptedPredictor(base, self._learned[model.decoder])
+            else:
+                found = _checked(self._load(model), model)
+            self._loaded[model] = found
+        return self._loaded[model]
 
 
 def find_target(session: SavedSession, layer: str | None) -> int:

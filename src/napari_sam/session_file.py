@@ -10,28 +10,62 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from napari_sam._io_image import replacing
-from napari_sam._session_fields import Change, ContrastLimits, Drawn, Mask, Said
-from napari_sam.types import Plane
+from napari_sam._session_records import (
+    MOST_DECODERS,
+    SCHEMA_VERSION,
+    Commit,
+    Edit,
+    Entry,
+    SavedChoice,
+    SavedDecoder,
+    SavedImage,
+    SavedModel,
+    SavedObject,
+    SavedRequest,
+    SavedSession,
+    SavedTarget,
+    with_decoders,
+)
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "MOST_DECODERS",
+    "SUFFIX",
+    "Commit",
+    "Edit",
+    "Entry",
+    "SavedChoice",
+    "SavedDecoder",
+    "SavedImage",
+    "SavedModel",
+    "SavedObject",
+    "SavedRequest",
+    "SavedSession",
+    "SavedTarget",
+    "check_image",
+    "image_key",
+    "read_session",
+    "recorded_labels",
+    "start_labels",
+    "with_decoders",
+    "write_session",
+]
+
 SUFFIX = ".napari-sam"
 # Planes that are looked at to know an image again.
 KEY_PLANES = 5
 # Of planes with more pixels, only the middle is: these are not read as a whole.
 LARGEST_KEY_PLANE, KEY_SIDE = 1 << 26, 2048
 _JSON = "session.json"
-_STRICT = ConfigDict(extra="forbid")
 
 
 def image_key(image: Any, is_rgb: bool) -> str:
@@ -74,150 +108,6 @@ def _middle(size: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(start, start + KEY_SIDE) for start in starts)
 
 
-@dataclass(frozen=True, eq=False)
-class SavedImage:
-    """The image of a session, without its pixels."""
-
-    __pydantic_config__ = _STRICT
-
-    name: str
-    source: str | None  # where it was opened from
-    shape: tuple[int, ...]
-    dtype: str
-    is_rgb: bool
-    key: str  # from `image_key`
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """A model that made masks."""
-
-    __pydantic_config__ = _STRICT
-
-    name: str
-    checksum: str
-    precision: str  # "float32" and the like
-
-
-@dataclass(frozen=True, eq=False)
-class SavedObject:
-    """Prompts of one object in one plane, in the pixels of the plane."""
-
-    __pydantic_config__ = _STRICT
-
-    object_id: Annotated[int, Field(ge=1)]
-    plane: Plane
-    plane_axes: tuple[int, int]
-    prompts: Said
-    mask: Mask = None
-
-
-@dataclass(frozen=True, eq=False)
-class SavedRequest:
-    """What a model was asked: prompts, and what it saw."""
-
-    __pydantic_config__ = _STRICT
-
-    what: SavedObject
-    model: SavedModel
-    contrast_limits: ContrastLimits
-    sharp: Literal["off", "auto", "always"] = "off"
-
-
-@dataclass(frozen=True, eq=False)
-class SavedChoice:
-    """A mask that was chosen among those of an answer."""
-
-    __pydantic_config__ = _STRICT
-
-    what: SavedObject
-    mask_index: Annotated[int, Field(ge=0)]
-
-
-@dataclass(frozen=True)
-class SavedTarget:
-    """A Labels layer that was written into."""
-
-    __pydantic_config__ = _STRICT
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    is_new: bool  # made by the widget, so that it was empty
-
-
-@dataclass(frozen=True, eq=False)
-class Commit:
-    """A mask that was written into labels; `changes` are the pixels that changed."""
-
-    __pydantic_config__ = _STRICT
-
-    request: SavedRequest
-    mask_index: Annotated[int, Field(ge=0)]
-    overlap: Literal["protect", "overwrite"]
-    target: int
-    changes: tuple[Change, ...]
-    kind: Literal["commit"] = "commit"
-
-
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """Pixels of labels that changed otherwise: by hand, by undo, before the session."""
-
-    __pydantic_config__ = _STRICT
-
-    target: int
-    changes: tuple[Change, ...]
-    kind: Literal["edit"] = "edit"
-
-
-Entry: TypeAlias = Annotated[Commit | Edit, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, eq=False)
-class SavedSession:
-    """All that is needed to go on with a session, or to replay it.
-
-    Parameters
-    ----------
-    image : SavedImage
-    points, shapes : DrawnPrompts
-        In data coordinates of the image.
-    choices : dict
-        Model, contrast and so on, as they were chosen in the widget.
-    corrections : tuple of SavedObject
-        Labels that were taken for correction.
-    chosen : tuple of SavedChoice
-    accepted : tuple of SavedRequest
-        What was accepted, and not undone.
-    targets : tuple of SavedTarget
-    log : tuple of Commit and Edit
-        In their order.
-    saved : str
-        Date and time, ISO 8601, UTC.
-    """
-
-    __pydantic_config__ = _STRICT
-
-    image: SavedImage
-    points: Drawn
-    shapes: Drawn
-    choices: dict[str, bool | int | float | str]
-    corrections: tuple[SavedObject, ...] = ()
-    chosen: tuple[SavedChoice, ...] = ()
-    accepted: tuple[SavedRequest, ...] = ()
-    targets: tuple[SavedTarget, ...] = ()
-    log: tuple[Entry, ...] = ()
-    saved: str = ""
-    schema_version: Literal[1] = 1
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing worth keeping."""
-        drawn = len(self.points) + len(self.shapes)
-        return drawn == 0 and not self.log and not self.corrections
-
-
 _FORMAT: TypeAdapter[SavedSession] = TypeAdapter(SavedSession)
 
 
@@ -237,6 +127,7 @@ def write_session(path: str | os.PathLike[str], session: SavedSession) -> None:
     """
     arrays: dict[str, bytes] = {}
     content = _FORMAT.dump_python(session, mode="json", context=arrays)
+    content["schema_version"] = SCHEMA_VERSION  # one that was read may be older
     content["saved"] = datetime.now(UTC).isoformat(timespec="seconds")
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -283,6 +174,7 @@ def read_session(path: str | os.PathLike[str]) -> SavedSession:
             }
         session = _FORMAT.validate_python(content, context=arrays)
         _check_targets(session)
+        _check_decoders(session)
     except _WrongVersion as error:
         raise ValueError(str(error)) from None
     except ValidationError as error:
@@ -323,6 +215,19 @@ def _check_targets(session: SavedSession) -> None:
                 for i, n in zip(indices, shape, strict=True)
             ):
                 raise ValueError(f"pixels lie outside labels of shape {shape}")
+
+
+def _check_decoders(session: SavedSession) -> None:
+    """Refuse masks that were made by a decoder that is not in the file."""
+    known = {"": None} | {one.version: one.model for one in session.decoders}
+    made = [e.request.model for e in session.log if isinstance(e, Commit)]
+    for version in (session.decoder, *(one.decoder for one in made)):
+        if version not in known:
+            raise ValueError(f"there is no decoder {version!r}")
+    for one in made:
+        base = known[one.decoder]
+        if base is not None and base.checksum != one.checksum:
+            raise ValueError(f"decoder {one.decoder!r} belongs to another model")
 
 
 def check_image(session: SavedSession, image: Any, is_rgb: bool) -> None:

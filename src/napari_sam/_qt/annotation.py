@@ -17,6 +17,7 @@ from napari_sam._qt import keys, workspace
 from napari_sam._qt.activity import Activity
 from napari_sam._qt.controller import Annotator
 from napari_sam._qt.controls import Controls, fill, show_keys
+from napari_sam._qt.learning_controls import LearningControls
 from napari_sam._qt.model_chooser import offer_models
 from napari_sam._qt.pictures import ready_along
 from napari_sam._qt.preferences import on_keys_changed, read_preferences
@@ -68,6 +69,8 @@ class SegmentAnythingWidget(QWidget):
         self.annotator.choices = Choices(preferences.model)
         self.controls = Controls()
         self.volume = VolumeSection(self.annotator, self)
+        self.learning = LearningControls(self.annotator.learning)
+        self.controls.add_section(self.learning)
         self.controls.add_section(self.volume.controls)
         area = QScrollArea()
         area.setWidgetResizable(True)

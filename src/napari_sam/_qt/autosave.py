@@ -37,6 +37,7 @@ from napari_sam.session_file import (
     Commit,
     SavedModel,
     SavedSession,
+    with_decoders,
     write_session,
 )
 
@@ -106,6 +107,7 @@ class Autosave(QObject):
         key = "" if image is None else str(image.unique_id)
         self.book, self.path = self._kept.pop(key, (Logbook(), None))
         self._saved = ()
+        self._annotator.learning.switch(before, image)
         self.identify(image)
 
     def identify(self, image: Image | None) -> None:
@@ -148,9 +150,13 @@ class Autosave(QObject):
     ) -> None:
         """Note a mask that was written."""
         own = self._annotator
+        models = dict(self._models)
         if answer.model is not None:
-            self._models[answer.model.name] = answer.model
-        request = saved_request(answer.request, self._models)
+            name = answer.model.name
+            models[name] = answer.model
+            # What was accepted is noted without what the model had learned.
+            self._models[name] = replace(answer.model, decoder="")
+        request = saved_request(answer.request, models)
         number, overlap = self.book.target(target), own.choices.overlap
         index = own.work.mask_index
         self.book.commit(Commit(request, index, overlap, number, changes))
@@ -214,19 +220,21 @@ class Autosave(QObject):
             image=replace(session.image, key=self.found.key),
             targets=self.book.targets,
             log=self.book.log,
+            decoder=own.learning.version,
         )
+        session = with_decoders(session, own.learning.known)
         # An empty session is no reason for a file, but may replace one that is not.
         return None if session.is_empty and self.path is None else session
 
     def _is_saved(self) -> bool:
         """Whether nothing has changed since the last snapshot that was taken."""
         own = self._annotator
-        now = own.undo.present, self.book.log, own.choices
+        now = own.undo.present, self.book.log, own.choices, own.learning.version
         before, self._saved = self._saved, now
         if not before or self._painted:
             return False
         same_work = bool(before[0].is_same_work(now[0]))
-        return same_work and before[1] is now[1] and before[2] == now[2]
+        return same_work and before[1] is now[1] and before[2:] == now[2:]
 
     def save(self) -> None:
         """Save in the worker, if there is something new."""
@@ -304,6 +312,7 @@ class Autosave(QObject):
             own.undo.history = History().pushed(step)
             if path.parent == sessions_directory():
                 self.path = path
+            own.learning.restore(session)
             own.say("Your work is here again.")
             self.changed.emit()
 
@@ -323,7 +332,8 @@ class Autosave(QObject):
         self.book = Logbook(session.log, layers, made)
         for entry in session.log:
             if isinstance(entry, Commit):
-                self._models[entry.request.model.name] = entry.request.model
+                used = entry.request.model
+                self._models[used.name] = replace(used, decoder="")
 
     def close(self) -> None:
         """Save what is not saved yet, now, and end the worker."""

@@ -35,6 +35,7 @@ from napari_sam._qt.engine import (
 )
 from napari_sam._qt.history import Undo
 from napari_sam._qt.label_actions import LabelActions
+from napari_sam._qt.learning import Learning
 from napari_sam._qt.numbering import Numbering
 from napari_sam._qt.prefetch import Prefetcher
 from napari_sam._qt.preview import Preview
@@ -100,9 +101,9 @@ class Annotator(QObject):
         self.preview = Preview(viewer)
         self.layers = PromptLayers()
         self.corrections: dict[LabelKey, ObjectPrompts] = {}  # those to correct
-        self.undo = Undo(self)
-        self.labels = LabelActions(self)
+        self.undo, self.labels = Undo(self), LabelActions(self)
         self.autosave = Autosave(self)
+        self.learning = Learning(self)
         self.changed.connect(self.autosave.mark)
         self.edition = 0
         self._is_closed = False

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_sam._layers_channels import OneColour, TogetherAsColour
 from napari_sam._layers_prompts import ObjectPrompts
+from napari_sam._qt.learning_engine import Decoders
 from napari_sam._qt.loaded_models import LoadedModels
 from napari_sam._qt.transfer import Transfer
 from napari_sam.embedding_cache import EmbeddingCache
@@ -228,6 +229,7 @@ class Engine:
         # On disk, embeddings are there again tomorrow, and in another viewer.
         self.cache = cache or EmbeddingCache(cache_directory() / "embeddings")
         self.transfer = Transfer()
+        self.decoders = Decoders()
         self._predictors: dict[str, Predictor] = {}
         self._session: tuple[Source, Session] | None = None
 
@@ -280,7 +282,8 @@ class Engine:
         prediction = prediction.in_plane(session.plane_size)
         used = session.predictor
         precision = str(used.dtype).removeprefix("torch.")
-        model = SavedModel(request.source.model, used.checksum, precision)
+        version = self.decoders.version(used)
+        model = SavedModel(request.source.model, used.checksum, precision, version)
         return Answer(request, prediction, self.report(), model)
 
     def prefetch(
@@ -307,6 +310,10 @@ class Engine:
         for plane in session.embed_planes(planes):
             yield Encoded(source, plane, self.report())
 
+    def predictor(self, model: str) -> Predictor:
+        """Return a model that is prepared, as it was before it learned anything."""
+        return self._predictors[model]
+
     def forget(self) -> None:
         """Let go of the last image."""
         self._session = None
@@ -330,8 +337,9 @@ class Engine:
         ----------
         source : Source
         """
-        if self._session is None or self._session[0] != source:
-            predictor = self._predictors[source.model]
+        predictor = self.decoders.apply(source.model, self._predictors[source.model])
+        kept = self._session
+        if kept is None or kept[0] != source or kept[1].predictor is not predictor:
             session = Session(
                 source.image,
                 predictor,
@@ -341,10 +349,10 @@ class Engine:
                 self.cache,
                 source.sharp,
             )
-            if self._session is not None:  # about as long as for the image before
-                session.encode_seconds = self._session[1].encode_seconds
-            self._session = source, session
-        return self._session[1]
+            if kept is not None:  # about as long as for the image before
+                session.encode_seconds = kept[1].encode_seconds
+            kept = self._session = source, session
+        return kept[1]
 
 
 def _age(model: str) -> float:
@@ -363,36 +371,3 @@ def plane_text(plane: Plane) -> str:
     """
     numbers = plane if isinstance(plane, tuple) else (plane,)
     return "plane " + ", ".join(map(str, numbers))
-
-
-def neighbours(
-    index: Sequence[int], shape: Sequence[int], reach: int = 2
-) -> list[Plane]:
-    """Planes around one, the nearest first, along every sliced axis.
-
-    Parameters
-    ----------
-    index : sequence of int
-        Along each sliced axis.
-    shape : sequence of int
-        Number of planes along each of them.
-    reach : int
-        How far to go.
-
-    Examples
-    --------
-    >>> neighbours((0,), (5,))
-    [1, 2]
-    >>> neighbours((3, 1), (9, 2), reach=1)
-    [(3, 0), (4, 1), (2, 1)]
-    """
-    found: list[Plane] = []
-    for distance in range(1, reach + 1):
-        # The last axis first: in a time series of stacks one looks through a stack.
-        for axis in reversed(range(len(shape))):
-            for step in (distance, -distance):
-                at = index[axis] + step
-                if 0 <= at < shape[axis]:
-                    moved = (*index[:axis], at, *index[axis + 1 :])
-                    found.append(moved if len(shape) > 1 else at)
-    return found

@@ -178,6 +178,7 @@ class Undo:
         left = exchange(found[0], step.changes)
         self._annotator.reverted.emit(step.changes)
         self._annotator.autosave.note_step(found[0], step.changes, is_undone)
+        self._annotator.learning.note_step(step.changes, is_undone)
         if left:
             report_note(
                 f"{left} pixels of {found[0].name!r} were edited since, and stay as "

@@ -56,6 +56,7 @@ class LabelActions:
         own.numbering.note(target, number)
         own.undo.note_commit(answer, changes, target)
         own.autosave.note_commit(answer, changes, target)
+        own.learning.note_commit(answer, mask, changes)
         own.work = replace(
             own.work,
             accepted=own.work.accepted | {answer.request},

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer
 
 from napari_sam._layers_view import image_shape
-from napari_sam._qt.engine import Engine, Source, neighbours
+from napari_sam._qt.engine import Engine, Source
 from napari_sam._qt.runner import Receiver
 from napari_sam.types import Plane
 
@@ -99,3 +99,36 @@ class Prefetcher(QObject):
 
         done, failed = partial(end, receiver.done), partial(end, receiver.failed)
         self._runner.submit_idle(work, Receiver(done, failed, receiver.stepped))
+
+
+def neighbours(
+    index: Sequence[int], shape: Sequence[int], reach: int = 2
+) -> list[Plane]:
+    """Planes around one, the nearest first, along every sliced axis.
+
+    Parameters
+    ----------
+    index : sequence of int
+        Along each sliced axis.
+    shape : sequence of int
+        Number of planes along each of them.
+    reach : int
+        How far to go.
+
+    Examples
+    --------
+    >>> neighbours((0,), (5,))
+    [1, 2]
+    >>> neighbours((3, 1), (9, 2), reach=1)
+    [(3, 0), (4, 1), (2, 1)]
+    """
+    found: list[Plane] = []
+    for distance in range(1, reach + 1):
+        # The last axis first: in a time series of stacks one looks through a stack.
+        for axis in reversed(range(len(shape))):
+            for step in (distance, -distance):
+                at = index[axis] + step
+                if 0 <= at < shape[axis]:
+                    moved = (*index[:axis], at, *index[axis + 1 :])
+                    found.append(moved if len(shape) > 1 else at)
+    return found

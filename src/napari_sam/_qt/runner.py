@@ -10,139 +10,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
-Work = Callable[[], Any]
+from napari_sam._qt.mailbox import Job, Mailbox, Receiver, Steps, Work
+
+__all__ = ["Receiver", "Runner"]
+
 _Event = Literal["step", "done", "failed", "cancelled"]
-
-
-def _ignore(value: Any) -> None:
-    """Do nothing with a value."""
-
-
-@dataclass(frozen=True)
-class Receiver:
-    """Whom a job reports to, always in the thread of the runner.
-
-    Parameters
-    ----------
-    done : callable
-        Takes the result.
-    failed : callable
-        Takes the exception.
-    stepped : callable
-        Takes each value that a generator yields.
-    """
-
-    done: Callable[[Any], None] = _ignore
-    failed: Callable[[Exception], None] = _ignore
-    stepped: Callable[[Any], None] = _ignore
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    number: int
-    work: Work
-    receiver: Receiver
-    is_idle: bool = False
-    steps: _Steps | None = None  # of long work
-    is_cancelled: threading.Event = field(default_factory=threading.Event)
-
-
-class _Steps:
-    """A generator that the worker begins, takes on and closes, and nobody else."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._generator: Generator[Any, None, Any] | None = None
-
-    def take(self) -> Any:
-        if self._generator is None:
-            self._generator = self._work()
-        return next(self._generator)
-
-    def close(self) -> None:
-        if self._generator is not None:
-            self._generator.close()
-
-
-class _Mailbox:
-    """What both threads know: the newest job, long ones, an idle one, what runs."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.waiting: _Job | None = None
-        self.long: deque[_Job] = deque()  # the first one is underway
-        self.idle: _Job | None = None
-        self.running: _Job | None = None
-        self.is_closed = False
-
-    def take(self) -> _Job | None:
-        """Wait for a job; None once the mailbox is closed."""
-        with self.changed:
-            self.changed.wait_for(
-                lambda: self.is_closed or self.waiting or self.long or self.idle
-            )
-            if self.is_closed:
-                return None
-            if self.waiting is not None:
-                self.running, self.waiting = self.waiting, None
-            elif self.long:
-                self.running = self.long[0]
-            else:
-                self.running, self.idle = self.idle, None
-            return self.running
-
-    def put(self, job: _Job) -> None:
-        """Replace what waits; anything asked for stops what was begun while idle."""
-        with self.changed:
-            self._stop_idle()
-            if job.is_idle:
-                self.idle = job
-            elif job.steps is not None:
-                self.long.append(job)
-            else:
-                self.waiting = job
-            self.changed.notify()
-
-    def _stop_idle(self) -> None:
-        self.idle = None
-        if self.running is not None and self.running.is_idle:
-            self.running.is_cancelled.set()
-
-    def clear(self) -> None:
-        """Empty the mailbox and ask what runs to stop."""
-        with self.changed:
-            self.waiting = None
-            self._stop_idle()
-            if self.running is not None and self.running.steps is None:
-                self.running.is_cancelled.set()
-
-    def cancel_long(self) -> None:
-        """Ask long work to stop; the worker closes it."""
-        with self.changed:
-            for job in self.long:
-                job.is_cancelled.set()
-
-    def end(self, job: _Job, is_over: bool) -> None:
-        """Note that a job, or one step of long work, has ended."""
-        if is_over or job.steps is not None:
-            self.running = None
-        if is_over and job.steps is not None:
-            self.long.remove(job)
-
-    def close(self) -> None:
-        """Clear, and let the worker end after its step."""
-        with self.changed:
-            self.clear()
-            self.cancel_long()
-            self.is_closed = True
-            self.changed.notify()
 
 
 class _Relay(QObject):
@@ -151,10 +28,10 @@ class _Relay(QObject):
     posted = Signal(object, str, object)
 
 
-def _serve(mailbox: _Mailbox, relay: _Relay) -> None:
+def _serve(mailbox: Mailbox, relay: _Relay) -> None:
     """Work through a mailbox; the worker knows nothing else of the runner."""
 
-    def post(job: _Job, event: _Event, value: Any = None) -> None:
+    def post(job: Job, event: _Event, value: Any = None) -> None:
         # Under the lock, so that nothing is sent once close() has returned.
         with mailbox.changed:
             mailbox.end(job, is_over=event != "step")
@@ -168,12 +45,12 @@ def _serve(mailbox: _Mailbox, relay: _Relay) -> None:
             _run_step(job, job.steps, post)
         # Let go of the job's arrays before the wait for the next one.
         del job
-    for left in mailbox.long:
+    for left in (*mailbox.long, *mailbox.background):
         if left.steps is not None:
             left.steps.close()
 
 
-def _run(job: _Job, post: Callable[..., None]) -> None:
+def _run(job: Job, post: Callable[..., None]) -> None:
     try:
         result = job.work()
         if isinstance(result, Generator):
@@ -184,7 +61,7 @@ def _run(job: _Job, post: Callable[..., None]) -> None:
         post(job, "cancelled" if job.is_cancelled.is_set() else "done", result)
 
 
-def _run_step(job: _Job, steps: _Steps, post: Callable[..., None]) -> None:
+def _run_step(job: Job, steps: Steps, post: Callable[..., None]) -> None:
     """Take long work one step further."""
     try:
         if job.is_cancelled.is_set():
@@ -199,7 +76,7 @@ def _run_step(job: _Job, steps: _Steps, post: Callable[..., None]) -> None:
 
 
 def _iterate(
-    job: _Job, steps: Generator[Any, None, Any], post: Callable[..., None]
+    job: Job, steps: Generator[Any, None, Any], post: Callable[..., None]
 ) -> Any:
     """Run a generator to its end, or until it is cancelled; returns its result."""
     try:
@@ -212,7 +89,7 @@ def _iterate(
     return None
 
 
-def _end(mailbox: _Mailbox, thread: threading.Thread) -> None:
+def _end(mailbox: Mailbox, thread: threading.Thread) -> None:
     mailbox.close()
     # Python collects garbage in any thread, also in the worker itself.
     if thread is not threading.current_thread():
@@ -239,7 +116,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._mailbox = _Mailbox()
+        self._mailbox = Mailbox()
         self._relay = _Relay()
         self._relay.posted.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
         self._thread: threading.Thread | None = None
@@ -289,13 +166,29 @@ class Runner(QObject):
         int
         """
         self._submitted += 1
-        return self._begin(_Job(self._submitted, work, receiver, steps=_Steps(work)))
+        return self._begin(Job(self._submitted, work, receiver, steps=Steps(work)))
+
+    def submit_background(self, work: Work, receiver: Receiver) -> int:
+        """Run work of many small steps, each when there is nothing else to do.
+
+        As `submit_long`, but everything else comes first, also idle work; and it
+        takes the place of background work that was submitted before.
+        """
+        self._submitted += 1
+        job = Job(self._submitted, work, receiver, steps=Steps(work))
+        self._mailbox.put_background(job)
+        self._start()
+        return job.number
+
+    def cancel_background(self) -> None:
+        """Stop background work before its next step; nothing more of it arrives."""
+        self._mailbox.put_background(None)
 
     def _put(self, work: Work, receiver: Receiver, is_idle: bool) -> int:
         self._submitted += 1
-        return self._begin(_Job(self._submitted, work, receiver, is_idle))
+        return self._begin(Job(self._submitted, work, receiver, is_idle))
 
-    def _begin(self, job: _Job) -> int:
+    def _begin(self, job: Job) -> int:
         self._mailbox.put(job)
         self._start()
         self._notice()
@@ -345,7 +238,7 @@ class Runner(QObject):
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def _deliver(self, job: _Job, event: _Event, value: Any) -> None:
+    def _deliver(self, job: Job, event: _Event, value: Any) -> None:
         """Hand an event on, if the job is still wanted."""
         is_current = job.number > self._floor or job.steps is not None
         is_wanted = is_current and not job.is_cancelled.is_set()

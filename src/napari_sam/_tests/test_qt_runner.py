@@ -361,3 +361,33 @@ def test_a_fault_in_long_work_is_reported(qtbot, runner, log):
     assert isinstance(log.failed[0], ZeroDivisionError)
     runner.submit(lambda: "next", log.receiver)
     qtbot.waitUntil(lambda: log.done == ["next"])
+
+
+def test_background_work_gives_way_and_goes_on(qtbot, runner, log):
+    """A click waits for one small step; newer background work takes the place."""
+    begun, go_on = gate()
+    ended: list[str] = []
+
+    def learn(name: str, count: int):
+        try:
+            for number in range(count):
+                begun.set()
+                assert go_on.wait(10)
+                yield name, number
+        finally:
+            ended.append(name)
+        return name
+
+    clicks = Log()
+    runner.submit_background(partial(learn, "first", 1000000), log.receiver)
+    assert begun.wait(10)
+    runner.submit(lambda: "click", clicks.receiver)
+    assert not runner.is_busy or not clicks.done
+    go_on.set()
+    qtbot.waitUntil(lambda: clicks.done == ["click"], timeout=10000)
+    seen = len(log.steps)
+    qtbot.waitUntil(lambda: len(log.steps) > seen, timeout=10000)
+    runner.submit_background(partial(learn, "second", 3), log.receiver)
+    qtbot.waitUntil(lambda: log.done == ["second"], timeout=10000)
+    assert ended == ["first", "second"]
+    assert not log.failed

@@ -17,9 +17,9 @@ from napari_sam._qt.engine import (
     Engine,
     Request,
     Source,
-    neighbours,
 )
 from napari_sam._qt.keys import ACTIONS
+from napari_sam._qt.prefetch import neighbours
 from napari_sam._qt.scene import download_text, size_text
 from napari_sam._qt.state import (
     Choices,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
+from napari_sam._adapted_predictor import AdaptedPredictor
 from napari_sam._cli import app
 from napari_sam._history import DrawnPrompts
 from napari_sam._label_changes import changed_pixels, plane_change
@@ -18,6 +20,7 @@ from napari_sam.session import Session
 from napari_sam.session_file import (
     Commit,
     Edit,
+    SavedDecoder,
     SavedImage,
     SavedModel,
     SavedObject,
@@ -144,3 +147,40 @@ def test_the_command_line(
     done = CliRunner().invoke(app, [*arguments, "--force"])
     assert done.exit_code == 2
     assert "the pixels differ" in done.output
+
+
+def test_what_the_decoder_had_learned_is_replayed(tmp_path: Path) -> None:
+    """Each mask by the decoder that was in force when it was accepted."""
+    name = "output_hypernetworks_mlps.1.layers.0.weight"
+    rng = np.random.default_rng(0)
+    base, prompts = tiny_predictor(), Prompts([[20, 20]])
+    shape = dict(base.model.mask_decoder.named_parameters())[name].shape
+    learned = {v: {name: rng.normal(size=shape).astype(np.float16)} for v in "ab"}
+    labels, log = np.zeros(IMAGE.shape, np.uint16), []
+    for number, version in enumerate(("", "a", "b"), start=1):
+        used = AdaptedPredictor(base, learned[version]) if version else base
+        player = Session(IMAGE, used, (1, 2), False, (10.0, 3000.0))
+        wanted = player.segment(prompts, number - 1).masks[0] * np.uint16(number)
+        plane = labels[number - 1]
+        change = plane_change((1, 2), (number - 1,), plane, wanted, wanted > 0)
+        assert change is not None
+        change.apply_to(labels)
+        what = SavedObject(number, number - 1, (1, 2), prompts)
+        request = SavedRequest(what, replace(MODEL, decoder=version), (10.0, 3000.0))
+        log.append(Commit(request, 0, "protect", 0, (change,)))
+    image = SavedImage("a", None, IMAGE.shape, "uint16", False, image_key(IMAGE, False))
+    target = SavedTarget("cells", IMAGE.shape, "uint16", True)
+    decoders = tuple(SavedDecoder(v, MODEL, learned[v]) for v in "ab")
+    empty = DrawnPrompts()
+    saved = SavedSession(
+        image, empty, empty, {}, targets=(target,), log=tuple(log), decoders=decoders
+    )
+    path = tmp_path / "a.napari-sam"
+    write_session(path, saved)
+    np.testing.assert_array_equal(replay_session(path, IMAGE, base), labels)
+    others = replace(saved, decoders=decoders[::-1])
+    swapped = tuple(
+        replace(one, version=v) for one, v in zip(others.decoders, "ab", strict=True)
+    )
+    other = replay_session(replace(saved, decoders=swapped), IMAGE, base)
+    assert (other != labels).any()

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from napari_sam._history import DrawnPrompts
 from napari_sam._label_changes import plane_change
 from napari_sam.session_file import (
+    MOST_DECODERS,
     Commit,
     Edit,
     SavedChoice,
+    SavedDecoder,
     SavedImage,
     SavedModel,
     SavedObject,
@@ -29,6 +31,7 @@ from napari_sam.session_file import (
     read_session,
     recorded_labels,
     start_labels,
+    with_decoders,
     write_session,
 )
 from napari_sam.types import Prompts
@@ -159,7 +162,7 @@ def rewritten(path: Path, change: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(schema_version=2), "newer version of napari-sam"),
+        (lambda c: c.update(schema_version=3), "newer version of napari-sam"),
         (lambda c: c.update(schema_version="x"), "schema_version"),
         (lambda c: c.update(more=1), "more"),
         (lambda c: c.pop("image"), "image"),
@@ -250,3 +253,80 @@ def test_very_large_planes_are_known_by_their_middle():
     assert pixels == 2048**2
     assert index[0].start + index[0].stop == 20_000
     assert index[1].start + index[1].stop == 30_000
+
+
+def decoder(version: str) -> SavedDecoder:
+    """Something that a decoder may have learned."""
+    changes = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float16)
+    return SavedDecoder(
+        version,
+        SavedModel("tiny", "x", "float32"),
+        {"iou_token.weight": changes, "one": np.array([1e-4], np.float16)},
+        {"before": 0.5},
+    )
+
+
+def learned(*versions: str) -> SavedSession:
+    """Make a session with a commit by each of these decoders; the last is in force."""
+    session = example()
+    commit = next(entry for entry in session.log if isinstance(entry, Commit))
+    log = tuple(
+        replace(
+            commit,
+            request=replace(
+                commit.request, model=replace(commit.request.model, decoder=version)
+            ),
+        )
+        for version in versions
+    )
+    return replace(session, log=log, decoder=versions[-1])
+
+
+def test_what_a_decoder_learned_is_in_the_file(tmp_path: Path) -> None:
+    """To the bit; without it, the file is refused."""
+    path = tmp_path / "a.napari-sam"
+    session = with_decoders(learned("", "a", "b"), {n: decoder(n) for n in "abc"})
+    write_session(path, session)
+    read = read_session(path)
+    assert read.decoder == "b"
+    assert [one.version for one in read.decoders] == ["b", "a"]
+    for name, change in decoder("a").changes.items():
+        found = read.decoders[1].changes[name]
+        assert found.dtype == np.float16
+        np.testing.assert_array_equal(found, change)
+    write_session(path, learned("", "a"))
+    with pytest.raises(ValueError, match="there is no decoder 'a'"):
+        read_session(path)
+    other = replace(decoder("a"), model=SavedModel("tiny", "y", "float32"))
+    write_session(path, with_decoders(learned("a"), {"a": other}))
+    with pytest.raises(ValueError, match="decoder 'a' belongs to another model"):
+        read_session(path)
+
+
+def test_masks_of_old_decoders_are_kept_as_pixels() -> None:
+    """So the file stays small, and the labels are the same."""
+    versions = [str(number) for number in range(MOST_DECODERS + 2)]
+    before = learned(*versions)
+    session = with_decoders(before, {n: decoder(n) for n in versions})
+    kinds = [entry.kind for entry in session.log]
+    assert kinds == ["edit"] * 2 + ["commit"] * MOST_DECODERS
+    assert {one.version for one in session.decoders} == set(versions[2:])
+    np.testing.assert_array_equal(
+        recorded_labels(session, 0), recorded_labels(before, 0)
+    )
+
+
+def test_files_of_the_first_version_open(tmp_path: Path) -> None:
+    """As they were written before anything could be learned."""
+
+    def as_before(content: Any) -> None:
+        content["schema_version"] = 1
+        del content["decoder"], content["decoders"]
+        models = [e["request"]["model"] for e in content["log"] if "request" in e]
+        models += [one["model"] for one in content["accepted"]]
+        for model in models:
+            del model["decoder"]
+
+    path = tmp_path / "a.napari-sam"
+    rewritten(path, as_before)
+    assert read_session(path).decoder == ""

@@ -127,17 +127,8 @@ class MaskDecoder(nn.Module):
             1.
             With `min_score`, logits of fewer prompts, in their order.
         """
-        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        own = own.expand(sparse.shape[0], -1, -1)
-        tokens = torch.cat([own, sparse], dim=1)  # (B, 5 + N, C)
-        tokens, cells = self.transformer(
-            image.image, image.positions, tokens, image.projected
-        )
-        masks = slice(1, None) if multimask else slice(0, 1)
-        # The scores decide between masks: their head may stay in float32.
-        dtype = next(self.iou_prediction_head.parameters()).dtype
-        scores = self.iou_prediction_head(tokens[:, 0].to(dtype))[:, masks]
-        mask_tokens = tokens[:, 1 : 1 + NUM_MASK_TOKENS]
+        tokens, cells = self.attend(image, sparse)
+        scores, mask_tokens, masks = self.score(tokens, multimask)
         if min_score is not None:
             wanted = scores.float().amax(1) > min_score
             if not wanted.all():
@@ -147,6 +138,35 @@ class MaskDecoder(nn.Module):
         logits = logits.unflatten(1, image.shape).permute(0, 3, 1, 4, 6, 2, 5, 7)
         rows, columns = image.shape
         return logits.reshape(*logits.shape[:2], 4 * rows, 4 * columns), scores
+
+    def attend(self, image: ImageSide, sparse: Tensor) -> tuple[Tensor, Tensor]:
+        """First half of `forward`: the transformer, before any mask is made.
+
+        Parameters
+        ----------
+        image, sparse
+            As in `forward`.
+
+        Returns
+        -------
+        tuple of Tensor
+            Tokens (B, 5 + N, C), of which the first is that of the scores and the next
+            four those of the masks, and cells (B, P, C).
+        """
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        own = own.expand(sparse.shape[0], -1, -1)
+        tokens = torch.cat([own, sparse], dim=1)  # (B, 5 + N, C)
+        return self.transformer(  # type: ignore[no-any-return]
+            image.image, image.positions, tokens, image.projected
+        )
+
+    def score(self, tokens: Tensor, multimask: bool) -> tuple[Tensor, Tensor, slice]:
+        """Predicted IoU (B, M), mask tokens (B, 4, C), and which of them are asked."""
+        masks = slice(1, None) if multimask else slice(0, 1)
+        # The scores decide between masks: their head may stay in float32.
+        dtype = next(self.iou_prediction_head.parameters()).dtype
+        scores = self.iou_prediction_head(tokens[:, 0].to(dtype))[:, masks]
+        return scores, tokens[:, 1 : 1 + NUM_MASK_TOKENS], masks
 
     def project(self, side: ImageSide) -> ImageSide:
         """Prepare one image (1, P, C) for many prompts."""

@@ -88,6 +88,14 @@ class Sam(nn.Module):
         dense: Tensor = self.prompt_encoder.embed_masks(masks)
         return cells._replace(image=cells.image + dense.to(cells.image.dtype))
 
+    def attend(
+        self, features: Tensor, points: tuple[Tensor, Tensor], masks: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Decode as far as `MaskDecoder.attend`; arguments as in `decode`."""
+        sparse: Tensor = self.prompt_encoder.embed_points(*points)
+        side = self._with_mask(self.cells(features), masks)
+        return self.mask_decoder.attend(side, sparse.to(side.image.dtype))
+
     def decode_part(
         self, cells: ImageSide, masks: Tensor, points: tuple[Tensor, Tensor]
     ) -> tuple[Tensor, Tensor]:
