@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Shapes
 
 from napari_sam._layers_make import placement
@@ -13,7 +12,7 @@ from napari_sam._layers_view import image_shape
 from napari_sam._qt.workspace import PREVIEW, ROLE, add_keeping_selection, is_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from napari.layers import Image, Labels
 
@@ -130,13 +129,11 @@ def _draw(
     layer.data = shapes
     if not shapes:
         return
-    layer.features = pd.DataFrame(
-        {
-            NUMBER: list(boxes),
-            "phrase": [one.phrase for one in boxes.values()],
-            "score": [round(one.score, 3) for one in boxes.values()],
-        }
-    )
+    layer.features = {
+        NUMBER: list(boxes),
+        "phrase": [one.phrase for one in boxes.values()],
+        "score": [round(one.score, 3) for one in boxes.values()],
+    }
     layer.edge_color = [
         COLOURS[phrases.index(one.phrase) % len(COLOURS)] for one in boxes.values()
     ]
@@ -179,16 +176,20 @@ def note_objects(labels: Labels, objects: Iterable[NamedObject]) -> None:
         napari shows phrase and score of the label under the pointer.
     objects : iterable of NamedObject
     """
-    new = [
-        {"index": one.label, "phrase": one.phrase, "score": round(one.score, 3)}
+    new = {
+        one.label: {"phrase": one.phrase, "score": round(one.score, 3)}
         for one in objects
-    ]
+    }
     if not new:
         return
-    known = _indexed(labels)
-    numbers = [row["index"] for row in new]
-    rows = [known[~known["index"].isin(numbers)], pd.DataFrame(new)]
-    labels.features = pd.concat([one for one in rows if len(one)], ignore_index=True)
+    known = _without(labels, new)
+    count = len(known["index"])
+    table: dict[str, list[Any]] = {"index": [*known["index"], *new]}
+    for name in dict.fromkeys([*known, "phrase", "score"]):
+        if name != "index":
+            before = known.get(name, [None] * count)
+            table[name] = [*before, *(row.get(name) for row in new.values())]
+    labels.features = table
 
 
 def forget_objects(labels: Labels, numbers: Sequence[int]) -> None:
@@ -200,13 +201,12 @@ def forget_objects(labels: Labels, numbers: Sequence[int]) -> None:
     numbers : sequence of int
         Labels.
     """
-    known = _indexed(labels)
-    labels.features = known[~known["index"].isin(numbers)].reset_index(drop=True)
+    labels.features = _without(labels, numbers)
 
 
-def _indexed(labels: Labels) -> pd.DataFrame:
-    """Table with the label of each row; without a column, row i is label i."""
-    known = pd.DataFrame(labels.features)
-    if "index" not in known:
-        known.insert(0, "index", np.arange(len(known)))
-    return known
+def _without(labels: Labels, numbers: Collection[int]) -> dict[str, list[Any]]:
+    """Columns of the table without some labels; without numbers, row i is label i."""
+    columns = {str(name): list(values) for name, values in labels.features.items()}
+    columns = {"index": list(range(len(labels.features))), **columns}
+    kept = [i for i, number in enumerate(columns["index"]) if number not in numbers]
+    return {name: [values[i] for i in kept] for name, values in columns.items()}
