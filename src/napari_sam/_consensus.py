@@ -6,90 +6,47 @@ is seen with other surroundings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._generators import mapped
 from napari_sam._mask_boxes import tight_box
 from napari_sam._propagation_options import PropagationOptions
 from napari_sam._seeds import Seed, is_stop
-from napari_sam.stack_axes import StackAxes
-from napari_sam.types import Plane, Prompts
+from napari_sam._stack_along import StackAlong
+from napari_sam.types import Prompts
 
 # Planes across slices farther apart than that show steps in place of outlines.
 MAX_ANISOTROPY = 2.0
 
 Seeds = Mapping[int, Mapping[int, Seed]]
 Labels = NDArray[Any]
-
-
-class Sliceable(Protocol):
-    """What a session offers, as far as a consensus needs it."""
-
-    @property
-    def axes(self) -> StackAxes: ...
-    def cut(self, plane_axes: Sequence[int]) -> Sliceable: ...
-    def segment_objects(
-        self,
-        seeds: Mapping[int, Mapping[Plane, Seed]],
-        along: int,
-        options: PropagationOptions,
-        consensus: bool = False,
-    ) -> Labels: ...
+Progress = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Slicing:
-    """Which of three axes of an image is followed, and where the stack is in it.
+class Consensus:
+    """Objects of a stack as two of its three slicings find them.
 
     Parameters
     ----------
-    image : Sliceable
-    along : int
-        Of the sliced axes, the one that is followed.
-    fixed : tuple of int
-        Index along each sliced axis; of no meaning at `along`.
+    labels : ndarray of shape (Z, Y, X), unsigned
+    planes : ndarray of shape (N, H, W), unsigned
+        The same voxels, plane by plane as they were followed.
+    scores : dict of object id to ndarray of shape (N,), float
+        For each plane that was followed, how well the three slicings agree: the mean
+        of the Dice coefficients of pairs of them, each weighed by its voxels. 1 in
+        planes where none has the object.
     """
 
-    image: Sliceable
-    along: int
-    fixed: tuple[int, ...]
-
-    @property
-    def axis(self) -> int:
-        """Axis of the image that is followed."""
-        return self.image.axes.sliced[self.along]
-
-    @property
-    def axes(self) -> list[int]:
-        """Axes of the image that the stack has, in order."""
-        return sorted((self.axis, *self.image.axes.plane))
-
-    def plane(self, position: int) -> Plane:
-        """Index of a plane as `Session.segment` takes it."""
-        index = list(self.fixed)
-        index[self.along] = position
-        return index[0] if len(index) == 1 else tuple(index)
-
-    def across(self, axis: int) -> Slicing:
-        """Cut the same stack along another of its axes."""
-        rows, columns = (one for one in self.axes if one != axis)
-        image = self.image.cut((rows, columns))
-        place = dict(zip(self.image.axes.sliced, self.fixed, strict=True))
-        fixed = tuple(place.get(one, 0) for one in image.axes.sliced)
-        return Slicing(image, image.axes.sliced.index(axis), fixed)
-
-    def turned(self, options: PropagationOptions, other: Slicing) -> PropagationOptions:
-        """Options of this slicing, with the spacing in the order of another one."""
-        if options.spacing is None:
-            return options
-        order = (self.axis, *self.image.axes.plane)
-        of = dict(zip(order, options.spacing, strict=True))
-        rows, columns = other.image.axes.plane
-        return replace(options, spacing=(of[other.axis], of[rows], of[columns]))
+    labels: Labels
+    planes: Labels
+    scores: Mapping[int, NDArray[np.float64]]
 
 
 def check_nearly_isotropic(options: PropagationOptions) -> None:
@@ -107,46 +64,109 @@ def check_nearly_isotropic(options: PropagationOptions) -> None:
         )
 
 
-def agreed(
-    labels: Labels, slicing: Slicing, seeds: Seeds, options: PropagationOptions
-) -> Labels:
-    """Ask the two other slicings, and keep what two of three say.
-
-    The seeds of the others are boxes around the objects in one plane each: of those
-    through the middle of the user's own seeds, which are surest.
-
-    Parameters
-    ----------
-    labels : ndarray of shape (Z, Y, X), unsigned
-        Of `segment_objects`.
-    slicing : Slicing
-        How they were found.
-    seeds : dict of object id to {position: seed}
-    options : PropagationOptions
+def collected(
+    stack: StackAlong, seeds: Seeds, options: PropagationOptions
+) -> Generator[None, None, Labels]:
+    """Follow objects through a whole stack; one step for each plane.
 
     Returns
     -------
-    ndarray of shape (Z, Y, X)
-        In seed planes, and where seeds say that an object is not, as before.
+    ndarray of shape (Z, Y, X), unsigned
     """
+    volume = stack.empty(np.min_scalar_type(max(seeds)))
+    own = {key: dict(one) for key, one in seeds.items()}
+    for plane, labels in stack.follow_labels(own, stack.positions(None), options):
+        stack.put(volume, plane, labels)
+        yield
+    return volume
+
+
+def agreed(
+    stack: StackAlong, seeds: Seeds, options: PropagationOptions
+) -> Generator[Progress, None, Consensus]:
+    """Ask the three slicings one after the other, and keep what two of them say.
+
+    The seeds of the second and third are boxes around what the first has found, in one
+    plane each: of those through the middle of the user's own seeds, which are surest.
+
+    Parameters
+    ----------
+    stack : StackAlong
+    seeds : dict of object id to {position: seed}
+    options : PropagationOptions
+
+    Yields
+    ------
+    tuple of int
+        Planes that are done, of all three slicings, and how many there are.
+
+    Returns
+    -------
+    Consensus
+        In seed planes, and where seeds say that an object is not, as the first slicing.
+    """
+    others = [across(stack, axis) for axis in stack.image.axes.plane]
+    total = sum(len(one) for one in (stack, *others))
+    done = count(1)
+
+    def progress(_: None) -> Progress:
+        return next(done), total
+
+    labels = yield from mapped(collected(stack, seeds, options), progress)
     votes = [labels]
-    for axis in slicing.image.axes.plane:
-        other = slicing.across(axis)
+    for other in others:
         boxes = {
-            key: {other.plane(position): Prompts(box=box)}
-            for key, position, box in _boxes(labels, slicing, seeds, axis)
+            key: {position: Prompts(box=box)}
+            for key, position, box in _boxes(labels, stack, seeds, other.axis)
         }
-        if not boxes:  # no object was found at all
-            return labels
-        votes.append(
-            other.image.segment_objects(
-                boxes, other.along, slicing.turned(options, other)
-            )
+        if boxes:
+            following = collected(other, boxes, turned(options, stack, other))
+            found = yield from mapped(following, progress)
+        else:  # no object was found at all
+            found = labels
+        votes.append(found.astype(labels.dtype, copy=False))
+    result = majority(votes[0], votes[1], votes[2])
+    along = [stack.planes_of(vote) for vote in votes]
+    planes = stack.planes_of(result)
+    _obey(planes, along[0], seeds)
+    return Consensus(result, planes, _agreement(along, list(seeds)))
+
+
+def across(stack: StackAlong, axis: int) -> StackAlong:
+    """Cut the same stack along another of its axes."""
+    rows, columns = (one for one in stack.axes if one != axis)
+    image = stack.image.cut((rows, columns))
+    place = dict(zip(stack.image.axes.sliced, stack.fixed, strict=True))
+    fixed = tuple(place.get(one, 0) for one in image.axes.sliced)
+    return StackAlong(image, image.axes.sliced.index(axis), fixed)
+
+
+def turned(
+    options: PropagationOptions, stack: StackAlong, other: StackAlong
+) -> PropagationOptions:
+    """Options of a stack, with the spacing in the order of another slicing."""
+    if options.spacing is None:
+        return options
+    order = (stack.axis, *stack.image.axes.plane)
+    of = dict(zip(order, options.spacing, strict=True))
+    rows, columns = other.image.axes.plane
+    return replace(options, spacing=(of[other.axis], of[rows], of[columns]))
+
+
+def _agreement(votes: list[Labels], keys: list[int]) -> dict[int, NDArray[np.float64]]:
+    """`Consensus.scores` of three label images, planes along axis 0."""
+    length = max(keys) + 1
+    shares = np.ones((len(votes[0]), length))
+    for plane in range(len(shares)):
+        one, two, three = (vote[plane] for vote in votes)
+        sizes = sum(np.bincount(v.ravel(), minlength=length) for v in (one, two, three))
+        common = sum(
+            np.bincount(a[a == b], minlength=length)
+            for a, b in ((one, two), (two, three), (three, one))
         )
-    result = majority(*votes)
-    where = slicing.axes.index(slicing.axis)
-    _obey(np.moveaxis(result, where, 0), np.moveaxis(labels, where, 0), seeds)
-    return result
+        is_there = sizes > 0
+        shares[plane, is_there] = common[is_there] / sizes[is_there]
+    return {key: shares[:, key] for key in keys}
 
 
 def majority(first: Labels, second: Labels, third: Labels) -> Labels:
@@ -165,11 +185,11 @@ def majority(first: Labels, second: Labels, third: Labels) -> Labels:
 
 
 def _boxes(
-    labels: Labels, slicing: Slicing, seeds: Seeds, axis: int
+    labels: Labels, stack: StackAlong, seeds: Seeds, axis: int
 ) -> Iterator[tuple[int, int, list[int]]]:
     """Id, position along an axis, and box in that plane, of each object."""
-    where = slicing.axes.index(slicing.axis)
-    index = slicing.axes.index(axis)
+    where = stack.axes.index(stack.axis)
+    index = stack.axes.index(axis)
     for key, own in seeds.items():
         mask = labels == key
         rest = tuple(i for i in range(mask.ndim) if i != index)

@@ -20,17 +20,22 @@ def signed_distance(mask: Mask) -> FloatArray:
 
 
 class Shape:
-    """The mask of a seed, and its signed distance wherever it is moved to."""
+    """The mask of a seed, and its signed distance, also where it is moved to.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (256, 256), bool
+    """
 
     def __init__(self, mask: Mask) -> None:
         self.mask = mask
         self.centre = np.array(ndimage.center_of_mass(mask))
-        self._distance = signed_distance(mask)
+        self.distance = signed_distance(mask)
 
     def moved(self, centre: FloatArray) -> FloatArray:
         """Signed distance (256, 256) of the mask, moved to another centre."""
         moved: FloatArray = ndimage.shift(
-            self._distance, centre - self.centre, order=1, mode="nearest"
+            self.distance, centre - self.centre, order=1, mode="nearest"
         )
         return moved
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 Step = TypeVar("Step")
+Other = TypeVar("Other")
 Result = TypeVar("Result")
 
 
@@ -34,3 +35,32 @@ def result_of(
             return result
         if on_step is not None:
             on_step(step)
+
+
+def mapped(
+    work: Generator[Step, None, Result], function: Callable[[Step], Other]
+) -> Generator[Other, None, Result]:
+    """Yield something else for each step of a generator, and return what it returns.
+
+    Parameters
+    ----------
+    work : generator
+    function : callable
+        Of a value that it yields.
+
+    Examples
+    --------
+    >>> def work():
+    ...     yield 1
+    ...     return "done"
+    >>> result_of(mapped(work(), lambda step: -step), print)
+    -1
+    'done'
+    """
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        yield function(step)

@@ -14,7 +14,7 @@ from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
 from napari_sam._linking import link_planes
 from napari_sam._regions import check_labels, check_region
-from napari_sam._session_volumes import StackAlong
+from napari_sam._stack_along import StackAlong
 from napari_sam.predictor import Predictor
 from napari_sam.sharpening import LARGE_PLANE, SharpOptions
 from napari_sam.stack_axes import StackAxes

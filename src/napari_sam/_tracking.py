@@ -37,6 +37,8 @@ LIMIT = 10.0
 SAM_LIMIT = 5.0
 # Between two seeds the distance counts more: the shape is known at both ends.
 TRUST_BETWEEN = 2.0
+# In the unit of `PropagationOptions.reach`: far beside the seed is not worse still.
+MAX_STRAYING = 4.0
 # Objects of fewer cells (of 256 x 256) cannot be told from noise.
 MIN_CELLS = 4
 
@@ -180,6 +182,7 @@ class Tracker:
             # SAM's own answer is not discounted: shown the surroundings alone, it
             # is what keeps a long object alive.
             logits -= options.caution + self._penalty()
+            logits -= self._straying(view, part)
         full = np.full(self.mask.shape, -LIMIT)
         full[part] = np.where(view.valid[part], logits, -LIMIT)
         mask = np.zeros(self.mask.shape, bool)
@@ -196,6 +199,17 @@ class Tracker:
         # A sphere is a guess; an end that the seeds point to is not.
         most = np.inf if self.course.is_measured else options.max_shrinkage
         return float(min(options.shrinkage * away**2, most))
+
+    def _straying(self, view: PlaneView, part: Slices) -> FloatArray | float:
+        """Evidence asked for, beside the seed; none on the way to another seed."""
+        if self.target is not None or self.options.anchor_weight == 0:
+            return 0.0
+        options = self.options
+        cell = np.sqrt(pixels_per_cell(view.embedding.plane_size).prod())
+        allowed = options.drift * self.planes * options.step / cell
+        radius = np.sqrt(self.seed.sum() / np.pi)
+        beside = (-self._start.distance[part] - allowed) / (options.reach * radius)
+        return options.anchor_weight * np.clip(beside, 0, MAX_STRAYING)
 
     def _between(self, target: Target, part: Slices) -> FloatArray:
         """Signed distance between both seeds, each moved to where it should be."""

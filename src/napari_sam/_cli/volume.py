@@ -36,6 +36,7 @@ from napari_sam._cli.segment import (
     open_image,
     rehearse,
 )
+from napari_sam._generators import result_of
 
 if TYPE_CHECKING:
     from napari_sam.io import ImageFile
@@ -54,6 +55,14 @@ AlongOption = Annotated[
         help="Which of the axes across planes to follow, 0 being the first; by "
         "default the last, which is z of (t, z, y, x).",
         show_default=False,
+    ),
+]
+ConsensusOption = Annotated[
+    bool,
+    typer.Option(
+        "--consensus",
+        help="Look along the two other axes too, and keep what two of three say: for "
+        "nearly equal spacing; takes three times as long or longer.",
     ),
 ]
 FillHolesOption = Annotated[
@@ -83,6 +92,7 @@ def volume(
     out: OutOption,
     axes: AxesOption = "-2,-1",
     along: AlongOption = None,
+    consensus: ConsensusOption = False,
     contrast: ContrastOption = None,
     sharp: SharpOption = Sharp.OFF,
     fill_holes: FillHolesOption = False,
@@ -121,7 +131,10 @@ def volume(
     )
     axis = _axis(session, along)
     stacks = by_stack(session, objects, axis)
-    labels = follow(session, stacks, axis, _options(opened, session, axis))
+    if consensus and opened.axes[session.axes.sliced[axis]] == "T":
+        raise ValueError("--consensus must be left out along time.")
+    track = follow_consensus if consensus else follow
+    labels = track(session, stacks, axis, _options(opened, session, axis))
     for index in stacks:
         where = _stack_slices(session, index, axis)
         spacing = [
@@ -180,9 +193,7 @@ def follow(
     ndarray of the image's shape without colour, unsigned
         In the smallest type that holds the ids.
     """
-    highest = max(key for seeds in stacks.values() for key in seeds)
-    shape = session.image.shape[: len(session.axes.sliced) + 2]
-    labels = np.zeros(shape, smallest_dtype(highest))
+    labels = _no_labels(session, stacks)
     # All seeds are checked before the first plane is encoded.
     steps = [
         session.propagate_objects(seeds, along=along, options=options)
@@ -195,6 +206,34 @@ def follow(
                 put_plane(session, labels, session.check_plane(plane), found)
                 step()
     return labels
+
+
+def follow_consensus(
+    session: "Session",
+    stacks: Mapping[PlaneIndex, Seeds],
+    along: int,
+    options: "PropagationOptions",
+) -> NDArray[Any]:
+    """`follow`, along all three axes of each stack."""
+    labels = _no_labels(session, stacks)
+    work = [
+        session.propagate_consensus(seeds, along=along, options=options)
+        for seeds in stacks.values()
+    ]
+    axes = (session.axes.sliced[along], *session.axes.plane)
+    total = len(work) * sum(session.image.shape[axis] for axis in axes)
+    with progress("Following along three axes", total) as step:
+        for index, steps in zip(stacks, work, strict=True):
+            found = result_of(steps, lambda _: step())
+            labels[_stack_slices(session, index, along)] = found.labels
+    return labels
+
+
+def _no_labels(session: "Session", stacks: Mapping[PlaneIndex, Seeds]) -> NDArray[Any]:
+    """Zeros of the image's shape, in the smallest type that holds the ids."""
+    highest = max(key for seeds in stacks.values() for key in seeds)
+    shape = session.image.shape[: len(session.axes.sliced) + 2]
+    return np.zeros(shape, smallest_dtype(highest))
 
 
 def _axis(session: "Session", along: int | None) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from napari_sam._consensus import MAX_ANISOTROPY
 from napari_sam._layers import CommitOptions, check_label, check_target
 from napari_sam._qt import workspace
 from napari_sam._qt.review import Reviewer
@@ -49,11 +50,14 @@ class VolumeChoices:
     extend : {"whole", "onwards", "between"}
     between : (int, int)
         The first and the last plane, for "between".
+    consensus : bool
+        Whether to look along all three axes, where that is possible.
     """
 
     along: int = -1
     extend: Extend = "whole"
     between: tuple[int, int] = (0, 0)
+    consensus: bool = False
 
 
 class Volume(QObject):
@@ -180,6 +184,16 @@ class Volume(QObject):
         return spacing_along(image, view, self.along)
 
     @property
+    def may_agree(self) -> bool:
+        """Whether the two other axes show outlines too: spacing is nearly equal."""
+        spacing = self.spacing
+        return (
+            spacing is not None
+            and spacing.is_space
+            and max(spacing.steps) <= MAX_ANISOTROPY * min(spacing.steps)
+        )
+
+    @property
     def size_text(self) -> str:
         """How large the chosen object is, as far as it was followed."""
         spacing = self.spacing if self.review.masks else None
@@ -233,6 +247,7 @@ class Volume(QObject):
             seeds,
             begin_all(records, self.reviewer.basis, seeds, self.wanted),
             spacing.steps if spacing.is_space else None,
+            self.choices.consensus and self.may_agree,
         )
         options = CommitOptions(own.choices.overlap)
         self.run = Run(request, own.image, target, view, options, records)

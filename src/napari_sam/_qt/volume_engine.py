@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._consensus import Consensus
+from napari_sam._generators import mapped
 from napari_sam._plane_pixels import PlanePixels
 from napari_sam._qt.engine import Engine, Source, plane_text
 from napari_sam._qt.volume_state import (
@@ -36,6 +38,8 @@ class VolumeRequest:
         All of each object; seeds outside of what is wanted count, too.
     wanted : mapping of object id to set of positions
     spacing : (along, rows, columns), optional
+    consensus : bool
+        Whether to look along the two other axes, too.
     """
 
     source: Source
@@ -43,6 +47,7 @@ class VolumeRequest:
     seeds: Mapping[int, Seeds]
     wanted: Mapping[int, frozenset[int]]
     spacing: tuple[float, float, float] | None = None
+    consensus: bool = False
 
     @property
     def planes(self) -> list[int]:
@@ -61,7 +66,7 @@ class PlaneFound:
         Of the objects that were wanted in this plane, empty if not found. They do not
         overlap.
     scores : mapping of object id to float
-        Predicted intersection over union.
+        Predicted intersection over union; or how well three slicings agree.
     """
 
     position: int
@@ -93,12 +98,35 @@ def follow(
             plane = line.plane(position)
             seeds.setdefault(number, {})[plane] = _session_seed(seed, session, plane)
     options = PropagationOptions(spacing=request.spacing)
+    if request.consensus:
+        work = session.propagate_consensus(seeds, line.along, options)
+        yield from _planes_agreed(request, (yield from mapped(work, _progress_text)))
+        return
     pixels = PlanePixels(session.plane_size)
     steps = session.propagate_predictions(seeds, line.along, request.planes, options)
     for plane, found in steps:
         at = line.position(plane)
         if at is not None:
             yield _plane_found(request, at, found, pixels)
+
+
+def _progress_text(progress: tuple[int, int]) -> str:
+    done, total = progress
+    return f"Three axes: {done} of {total} planes"
+
+
+def _planes_agreed(
+    request: VolumeRequest, found: Consensus
+) -> Generator[PlaneFound, None, None]:
+    """Planes that are wanted; how far the three axes agree is the score."""
+    for position in request.planes:
+        labels = found.planes[position]
+        asked = [n for n, own in request.wanted.items() if position in own]
+        yield PlaneFound(
+            position,
+            {number: MaskPatch.of(labels == number) for number in asked},
+            {number: float(found.scores[number][position]) for number in asked},
+        )
 
 
 def _session_seed(

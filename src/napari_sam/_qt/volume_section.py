@@ -57,6 +57,7 @@ class VolumeSection(QObject):
         controls.between.valueChanged.connect(
             lambda values: own.choose(between=(int(values[0]), int(values[1])))
         )
+        controls.consensus.toggled.connect(lambda on: own.choose(consensus=on))
         controls.cancel.clicked.connect(own.cancel)
         controls.plot.chosen.connect(own.go_to)
         for name, slot in self.slots().items():
@@ -84,6 +85,7 @@ class VolumeSection(QObject):
         controls.extend.setCurrentIndex(controls.extend.findData(own.choices.extend))
         controls.between.setVisible(own.choices.extend == "between")
         controls.show_between(own.choices.between, line.count)
+        controls.consensus.setEnabled(own.may_agree)
         run = own.run
         controls.show_progress(
             0 if run is None else run.done,

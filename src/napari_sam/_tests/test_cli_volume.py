@@ -99,6 +99,28 @@ def test_time_points_are_volumes_of_their_own(run: Any, tmp_path: Path) -> None:
     assert not labels[:, [0, 3, 4]].any()
 
 
+def test_three_axes_agree(run: Any, tmp_path: Path) -> None:
+    """The same bar, with the planes of all axes looked at; not along time."""
+    path, out = tmp_path / "bar.nii.gz", tmp_path / "labels.nii.gz"
+    truth = np.zeros(SHAPE, bool)
+    truth[2:7, 12:17, 14:19] = True
+    write_labels(path, np.where(truth, 200, 40).astype(np.uint8), (1.0, 1.0, 1.0))
+    given = prompts_file(tmp_path, {**MARK, "box": [12, 14, 17, 19]})
+    result = run(path, "--prompts", given, "--out", out, "--consensus")
+    assert result.exit_code == 0, result.output
+    found = read_labels(out).data
+    assert (found[truth] == 7).mean() > 0.9
+    assert (found[~truth] == 0).all()
+    path, out = tmp_path / "time.tif", tmp_path / "labels.tif"
+    write_labels(path, np.stack([bar()] * 2), (1.0, 1.0, 1.0, 1.0))
+    given = prompts_file(tmp_path, {**MARK, "plane": [0, 4]})
+    asked = ("--prompts", given, "--out", out, "--along", 0, "--consensus")
+    result = run(path, *asked)
+    assert result.exit_code == 2
+    assert "--consensus must be left out along time" in result.stderr
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("mark", "options", "words"),
     [
@@ -106,6 +128,7 @@ def test_time_points_are_volumes_of_their_own(run: Any, tmp_path: Path) -> None:
         ({**MARK, "box": [90, 90, 99, 99]}, [], "box must overlap"),
         (MARK, ["--along", "1"], "--along must be 0 to 0"),
         (MARK, ["--axes", "0"], "plane_axes must be two"),
+        (MARK, ["--axes", "0,1", "--consensus"], "consensus must be False unless"),
         (MARK, ["--min-size", "-1"], "--min-size must be 0 or more"),
         (
             {"id": 1, "plane": 2, "points": [[3, 3]], "point_labels": [0]},

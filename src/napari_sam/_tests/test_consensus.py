@@ -8,12 +8,9 @@ import numpy as np
 import pytest
 
 import napari_sam as ns
-from napari_sam._consensus import (
-    Slicing,
-    agreed,
-    check_nearly_isotropic,
-    majority,
-)
+from napari_sam import _consensus
+from napari_sam._consensus import check_nearly_isotropic, majority
+from napari_sam._generators import result_of
 from napari_sam._tests.seeing_predictor import SeeingPredictor
 
 SHAPE = (16, 18, 22)
@@ -124,11 +121,52 @@ def test_an_object_without_voxels_is_not_looked_for() -> None:
     seeds = {1: {8: truth[8]}, 2: {8: truth[8]}}
     labels = session.segment_objects(seeds, consensus=True)
     assert dice(labels > 0, truth) > 0.9
-    encoded = session.predictor.encoded
-    empty = np.zeros(SHAPE, np.uint8)
-    found = agreed(empty, Slicing(session, 0, (0,)), seeds, ns.PropagationOptions())
-    assert not found.any()
-    assert session.predictor.encoded == encoded
+
+
+def test_nothing_found_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the first slicing has no voxel, the others are left out."""
+    asked = []
+
+    def nothing(stack: Any, *_: Any) -> Any:
+        asked.append(stack.axis)
+        yield
+        return stack.empty(np.uint8)
+
+    monkeypatch.setattr(_consensus, "collected", nothing)
+    session = ns.Session(image_of(ball()), SeeingPredictor())
+    assert not session.segment_volume({8: ball()[8]}, consensus=True).any()
+    assert asked == [0]
+
+
+def test_progress_and_agreement_are_given() -> None:
+    """A step for each plane of each slicing; where one errs, the three agree less."""
+    truth = ball()
+    for predictor, least, most in (
+        (SeeingPredictor(), 0.9, 1.0),
+        (HalfBlindPredictor(), 0.5, 0.8),
+    ):
+        session = ns.Session(image_of(truth), predictor)
+        work = session.propagate_consensus({4: {8: truth[8]}})
+        steps = []
+        result = result_of(work, steps.append)
+        assert steps == [(i + 1, sum(SHAPE)) for i in range(sum(SHAPE))]
+        scores = result.scores[4]
+        assert scores.shape == SHAPE[:1]
+        assert least <= scores[[6, 10]].mean() <= most
+        assert scores[0] == 1
+        together = session.segment_objects({4: {8: truth[8]}}, consensus=True)
+        np.testing.assert_array_equal(result.labels, together)
+
+
+def test_a_consensus_can_be_stopped() -> None:
+    """Closing it ends the work; nothing more is encoded."""
+    truth = ball()
+    session = ns.Session(image_of(truth), SeeingPredictor())
+    work = session.propagate_consensus({1: {8: truth[8]}})
+    for _ in range(3):
+        next(work)
+    work.close()
+    assert session.predictor.encoded <= 3
 
 
 def test_two_of_three_win() -> None:

@@ -225,6 +225,17 @@ def test_a_box_bounds_its_object() -> None:
     assert not found[6, 24:].any()
 
 
+@pytest.mark.parametrize("weight", [0, 1])
+def test_what_is_beside_the_seed_needs_more_evidence(weight: float) -> None:
+    """An object that the user cut out of more of its kind stays cut in other planes."""
+    truth = tube(slice(8, 40), slice(12, 28))
+    half = ns.Prompts(box=[8, 12, 24, 28])
+    options = ns.PropagationOptions(anchor_weight=weight)
+    found = session_of(truth).segment_volume({6: half}, options=options)
+    strayed = found[4:9, 26:].sum() / found[4:9].sum()
+    assert strayed < 0.12 if weight else strayed > 0.15
+
+
 @pytest.mark.parametrize("gap", [1, 4])
 def test_contradictory_seeds_each_keep_their_plane(gap: int) -> None:
     """Two seeds of one object that have nothing in common are both believed."""
@@ -556,6 +567,8 @@ def test_seeds_must_be_of_one_stack() -> None:
         {"spacing": (1, np.nan, 1)},
         {"spacing": (1e300, 1, 1)},
         {"reach": 0},
+        {"anchor_weight": -1},
+        {"drift": np.inf},
         {"shrinkage": -1},
         {"decoder_weight": 1.5},
         {"patience": -1},

@@ -328,3 +328,32 @@ def test_time_and_depth(user):
         assert not user.labels.any()
     assert found[0] == [[t, 5] for t in range(3)]
     assert found[1] == [[1, z] for z in range(12)]
+
+
+def test_all_three_axes_are_looked_along_where_that_is_asked_for(user):
+    """As a script does it; not offered where planes are far apart, nor along time."""
+    truth = tube(slice(12, 22), slice(10, 20), slice(2, 10))
+    data = image_of(truth)
+    user.open(data, axis_labels=("z", "y", "x"), units=("um", "um", "um"))
+    assert user.section.consensus.isEnabled()
+    user.section.consensus.setChecked(True)
+    user.go(5)
+    user.box((5,), truth[5])
+    said: list[str] = []
+    user.volume.changed.connect(
+        lambda: user.volume.run is None or said.append(user.volume.run.doing)
+    )
+    user.click("follow_object")
+    user.idle()
+    session = Session(data, SeeingPredictor(), contrast_limits=(0, 255))
+    seeds = {1: {5: session.segment(box_of(truth[5]), 5).best}}
+    expected = session.segment_objects(seeds, consensus=True)
+    np.testing.assert_array_equal(user.labels, expected)
+    assert dice(user.labels == 1, truth) > 0.8
+    assert any("Three axes" in text for text in said)
+    assert user.volume.review.masks.keys() == set(range(12))
+    assert min(user.volume.review.confidence.values()) > 0.3
+    user.layer("image").scale = (2.5, 1, 1)
+    user.idle()
+    assert not user.section.consensus.isEnabled()
+    assert not user.volume.may_agree
