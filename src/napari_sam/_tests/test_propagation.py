@@ -225,15 +225,16 @@ def test_a_box_bounds_its_object() -> None:
     assert not found[6, 24:].any()
 
 
-@pytest.mark.parametrize("weight", [0, 1])
-def test_what_is_beside_the_seed_needs_more_evidence(weight: float) -> None:
+def test_what_is_beside_the_seed_needs_more_evidence() -> None:
     """An object that the user cut out of more of its kind stays cut in other planes."""
     truth = tube(slice(8, 40), slice(12, 28))
     half = ns.Prompts(box=[8, 12, 24, 28])
-    options = ns.PropagationOptions(anchor_weight=weight)
-    found = session_of(truth).segment_volume({6: half}, options=options)
-    strayed = found[4:9, 26:].sum() / found[4:9].sum()
-    assert strayed < 0.12 if weight else strayed > 0.15
+    session, strayed = session_of(truth), []
+    for weight in (0, 1):
+        options = ns.PropagationOptions(anchor_weight=weight)
+        found = session.segment_volume({6: half}, options=options)
+        strayed.append(int(found[:, 26:].sum()))
+    assert strayed[1] < 0.6 * strayed[0]
 
 
 @pytest.mark.parametrize("gap", [1, 4])
