@@ -95,8 +95,9 @@ class VolumeMethods:
         ValueError
             As `propagate`; or as `segment_objects` of a consensus.
         """
-        labels = self.segment_objects({1: seeds}, along, options, consensus)
-        return labels.astype(np.bool_)
+        labels = _labels(self, {1: seeds}, along, options, consensus)
+        mask: NDArray[np.bool_] = labels.astype(np.bool_)
+        return mask
 
     def propagate_objects(
         self: StackImage,
@@ -191,11 +192,7 @@ class VolumeMethods:
             As `propagate_objects`; or if a consensus is asked for and the largest
             spacing is more than twice the smallest.
         """
-        if consensus:
-            return result_of(self.propagate_consensus(seeds, along, options)).labels
-        check_ids(seeds)
-        stack, found = stack_of(self, seeds, along)
-        return result_of(collected(stack, found, options))
+        return _labels(self, seeds, along, options, consensus)
 
     def propagate_consensus(
         self: StackImage,
@@ -227,10 +224,33 @@ class VolumeMethods:
         ValueError
             At once, as `segment_objects`.
         """
-        check_ids(seeds)
-        check_nearly_isotropic(options)
-        stack, found = stack_of(self, seeds, along)
-        return agreed(stack, found, options)
+        return _agreed(self, seeds, along, options)
+
+
+def _labels(
+    image: StackImage,
+    seeds: Mapping[int, Mapping[Plane, Seed]],
+    along: int,
+    options: PropagationOptions,
+    consensus: bool,
+) -> NDArray[Any]:
+    if consensus:
+        return result_of(_agreed(image, seeds, along, options)).labels
+    check_ids(seeds)
+    stack, found = stack_of(image, seeds, along)
+    return result_of(collected(stack, found, options))
+
+
+def _agreed(
+    image: StackImage,
+    seeds: Mapping[int, Mapping[Plane, Seed]],
+    along: int,
+    options: PropagationOptions,
+) -> Generator[tuple[int, int], None, Consensus]:
+    check_ids(seeds)
+    check_nearly_isotropic(options)
+    stack, found = stack_of(image, seeds, along)
+    return agreed(stack, found, options)
 
 
 def _single(
