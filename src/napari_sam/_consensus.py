@@ -159,11 +159,12 @@ def _agreement(votes: list[Labels], keys: list[int]) -> dict[int, NDArray[np.flo
     shares = np.ones((len(votes[0]), length))
     for plane in range(len(shares)):
         one, two, three = (vote[plane] for vote in votes)
-        sizes = sum(np.bincount(v.ravel(), minlength=length) for v in (one, two, three))
-        common = sum(
+        each = [np.bincount(v.ravel(), minlength=length) for v in (one, two, three)]
+        pairs = [
             np.bincount(a[a == b], minlength=length)
             for a, b in ((one, two), (two, three), (three, one))
-        )
+        ]
+        sizes, common = np.sum(each, axis=0), np.sum(pairs, axis=0)
         is_there = sizes > 0
         shares[plane, is_there] = common[is_there] / sizes[is_there]
     return {key: shares[:, key] for key in keys}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
 from napari_sam._linking import link_planes
 from napari_sam._regions import check_labels, check_region
-from napari_sam._stack_along import StackAlong
+from napari_sam._stack_along import StackAlong, StackImage
 from napari_sam.predictor import Predictor
 from napari_sam.sharpening import LARGE_PLANE, SharpOptions
 from napari_sam.stack_axes import StackAxes
@@ -42,6 +42,7 @@ class _Image(Protocol):
     ) -> NDArray[np.uint8]: ...
     def segment(self, prompts: Prompts, plane: Plane | None = None) -> Prediction: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
+    def cut(self, plane_axes: Sequence[int]) -> StackImage: ...
     def read_plane(self, plane: Plane | None = None) -> NDArray[Any]: ...
     def embed(
         self, plane: Plane | None = None, window: Window | None = None

@@ -200,16 +200,17 @@ class Tracker:
         most = np.inf if self.course.is_measured else options.max_shrinkage
         return float(min(options.shrinkage * away**2, most))
 
-    def _straying(self, view: PlaneView, part: Slices) -> FloatArray | float:
+    def _straying(self, view: PlaneView, part: Slices) -> FloatArray:
         """Evidence asked for, beside the seed; none on the way to another seed."""
-        if self.target is not None or self.options.anchor_weight == 0:
-            return 0.0
+        if self.target is not None:
+            return np.zeros(self.mask[part].shape)
         options = self.options
         cell = np.sqrt(pixels_per_cell(view.embedding.plane_size).prod())
         allowed = options.drift * self.planes * options.step / cell
         radius = np.sqrt(self.seed.sum() / np.pi)
         beside = (-self._start.distance[part] - allowed) / (options.reach * radius)
-        return options.anchor_weight * np.clip(beside, 0, MAX_STRAYING)
+        asked: FloatArray = options.anchor_weight * np.clip(beside, 0, MAX_STRAYING)
+        return asked
 
     def _between(self, target: Target, part: Slices) -> FloatArray:
         """Signed distance between both seeds, each moved to where it should be."""
