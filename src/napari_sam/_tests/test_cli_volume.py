@@ -128,7 +128,6 @@ def test_three_axes_agree(run: Any, tmp_path: Path) -> None:
         ({**MARK, "box": [90, 90, 99, 99]}, [], "box must overlap"),
         (MARK, ["--along", "1"], "--along must be 0 to 0"),
         (MARK, ["--axes", "0"], "plane_axes must be two"),
-        (MARK, ["--axes", "0,1", "--consensus"], "consensus must be False unless"),
         (MARK, ["--min-size", "-1"], "--min-size must be 0 or more"),
         (
             {"id": 1, "plane": 2, "points": [[3, 3]], "point_labels": [0]},

@@ -326,6 +326,21 @@ def test_cells_have_the_position_of_their_centre():
     torch.testing.assert_close(positions[1 * 4 + 2], encoder.pe_layer(centre)[0])
 
 
+def test_kept_positions_are_those_of_the_weights_of_now():
+    """Made once in inference, again with other weights; training never sees them."""
+    encoder = PromptEncoder()
+    expected = encoder.dense_positions()
+    with torch.inference_mode():
+        first = encoder.dense_positions()
+        assert encoder.dense_positions() is first
+    torch.testing.assert_close(first, expected, rtol=0, atol=0)
+    assert not encoder.dense_positions().is_inference()
+    assert not copy.deepcopy(encoder).dense_positions().is_inference()
+    encoder.load_state_dict(PromptEncoder().state_dict())
+    with torch.inference_mode():
+        assert not torch.equal(encoder.dense_positions(), first)
+
+
 def test_layer_norm_over_channels():
     """Biased variance and an eps of 1e-6."""
     norm = randomise(LayerNorm2d(5)).double()

@@ -71,10 +71,25 @@ class PromptEncoder(nn.Module):
             nn.Conv2d(mask_channels, embed_dim, 1),
         )
         self.no_mask_embed = nn.Embedding(1, embed_dim)
+        self._kept: tuple[Tensor, int, Tensor] | None = None
 
     def dense_positions(self) -> Tensor:
-        """Position encoding of the image embedding's cells, (grid * grid, C)."""
+        """Position encoding of the image embedding's cells, (grid * grid, C).
+
+        They are the same for all planes, so in inference the last are kept for as long
+        as their matrix is the same.
+        """
         matrix = self.pe_layer.positional_encoding_gaussian_matrix
+        # What is made in inference could not be used in training.
+        if not torch.is_inference_mode_enabled():
+            return self._positions(matrix)
+        version = 0 if matrix.is_inference() else matrix._version
+        kept = self._kept
+        if kept is None or kept[0] is not matrix or kept[1] != version:
+            kept = self._kept = matrix, version, self._positions(matrix)
+        return kept[2]
+
+    def _positions(self, matrix: Tensor) -> Tensor:
         centres = torch.arange(self.grid, device=matrix.device, dtype=matrix.dtype)
         centres = (centres + 0.5) / self.grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
