@@ -9,6 +9,7 @@ from qtpy.QtCore import QObject
 from napari_sam._layers_view import image_shape
 from napari_sam._qt.volume import Volume
 from napari_sam._qt.volume_controls import VolumeControls
+from napari_sam._qt.volume_run import Run
 from napari_sam._qt.volume_state import review_text
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 RUNNING = "Planes are written as they come; clicks and scrolling go on meanwhile."
+AGREEING = "Labels are written at the end; clicks and scrolling go on meanwhile."
 
 
 class VolumeSection(QObject):
@@ -98,10 +100,17 @@ class VolumeSection(QObject):
         controls.approve.setEnabled(self._annotator.target is not None)
         controls.approve.setChecked(review.is_here_approved)
         about = f"{own.said} {review_text(review)}".lstrip()
-        controls.about.setText(about if run is None else RUNNING)
+        controls.about.setText(about if run is None else _running_text(run))
         size = own.size_text
         controls.measures.setText(size)
         controls.measures.setVisible(bool(size))
+
+
+def _running_text(run: Run) -> str:
+    """Say what goes on: a bar without an end has no text of its own."""
+    if not run.request.consensus:
+        return RUNNING
+    return f"{run.doing}. {AGREEING}" if run.doing else AGREEING
 
 
 def _axis_name(label: str) -> str:
