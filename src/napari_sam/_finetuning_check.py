@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam._finetuning_copy import copy_for_training
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._finetuning_guard import Memory
 from napari_sam._finetuning_options import FinetuneOptions, HeldOut
-from napari_sam._finetuning_trainer import copy_for_training
 from napari_sam.evaluation import objects_of, score_objects, summary
 from napari_sam.predictor import Predictor
 

@@ -2,8 +2,9 @@
 
 Kirillov et al., "Segment Anything" (2023), section 3 and appendix A: focal loss and
 dice loss 20 : 1, the mean squared error of the predicted IoU, and of the three masks
-of an ambiguous prompt the one that fits best. So does the one that the model prefers:
-the user's labels leave no doubt which of part and whole is wanted.
+of an ambiguous prompt the one that fits best. The others are left as they are: of
+photographs, they are the part or the whole. But the one that fits best must be the one
+that is shown, so the choice by the predicted IoU is a term of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 FOCAL_WEIGHT, DICE_WEIGHT, IOU_WEIGHT = 20.0, 1.0, 1.0
-# Scores of the three masks as chances to be the one shown: how far apart they must be,
-# and what it costs to show another one than the base model.
-CHOICE_SCALE, CHOICE_WEIGHT = 0.05, 0.5
+CHOICE_WEIGHT = 0.1
+# How far apart the scores of two masks must be for a clear choice.
+CHOICE_SCALE = 0.05
 _ALPHA, _GAMMA = 0.25, 2.0
 
 
@@ -27,8 +28,8 @@ class Losses(NamedTuple):
     Parameters
     ----------
     total, focal, dice, iou : Tensor, scalar
-        `total` is the weighted sum; `focal` and `dice` are of the best mask and of the
-        preferred one.
+        `total` is the weighted sum, that of the choice among the masks included;
+        `focal` and `dice` are of the best mask.
     """
 
     total: Tensor
@@ -92,19 +93,48 @@ def segmentation_losses(
     Returns
     -------
     Losses
-        Of several masks, the best of each object is told what it should have been,
-        and as much the one that the scores choose, since that is what a user gets;
-        all are told how good they were.
+        Of several masks, the best of each object is told what it should have been;
+        all are told how good they were, and which one was the best.
     """
     logits, scores = answer[0].float(), answer[1].float()
     focal = focal_loss(logits, target, valid)
     dice = dice_loss(logits, target, valid)
     best = (FOCAL_WEIGHT * focal + DICE_WEIGHT * dice).argmin(1, keepdim=True)
-    shown = torch.cat([best, scores.argmax(1, keepdim=True)], dim=1)
-    focal, dice = (term.gather(1, shown).mean() for term in (focal, dice))
-    iou = F.mse_loss(scores, mask_iou(logits, target, valid))
+    focal, dice = (term.gather(1, best).mean() for term in (focal, dice))
+    reached = mask_iou(logits, target, valid)
+    iou = F.mse_loss(scores, reached)
     total = FOCAL_WEIGHT * focal + DICE_WEIGHT * dice + IOU_WEIGHT * iou
-    return Losses(total, focal, dice, iou)
+    return Losses(
+        total + CHOICE_WEIGHT * choice_loss(scores, reached), focal, dice, iou
+    )
+
+
+def score_loss(scores: Tensor, wanted: Tensor, weight: float = 1.0) -> Tensor:
+    """Squared error of scores (B, M), and `choice_loss` with a weight."""
+    return F.mse_loss(scores, wanted) + weight * choice_loss(scores, wanted)
+
+
+def choice_loss(scores: Tensor, wanted: Tensor) -> Tensor:
+    """How much another mask would be shown than the one that is wanted.
+
+    Kullback-Leibler divergence between the chances of the masks, which a softmax makes
+    of their scores: a part instead of the whole is a small change of the scores, but
+    another answer to the user.
+
+    Parameters
+    ----------
+    scores, wanted : Tensor of shape (B, M)
+        Predicted IoU of each mask, and what it should have been.
+
+    Returns
+    -------
+    Tensor, scalar
+        0 for equal differences between the masks; of a single mask always 0.
+    """
+    chances, right = (
+        (part / CHOICE_SCALE).log_softmax(1) for part in (scores, wanted.detach())
+    )
+    return F.kl_div(chances, right, reduction="batchmean", log_target=True)
 
 
 def distillation_loss(
@@ -120,10 +150,8 @@ def distillation_loss(
     Returns
     -------
     Tensor, scalar
-        Soft dice loss between the masks, squared error of the scores, and, of several
-        masks, how much another one would be chosen by them: a part instead of the
-        whole is a small change of the scores, but another answer to the user. No
-        less than 0, and 0 for equal answers that are sure.
+        Soft dice loss between the masks, squared error of the scores and, of several
+        masks, `choice_loss`; no less than 0, and 0 for equal answers that are sure.
     """
     logits, scores = answer[0].float(), answer[1].float()
     truth = taught[0].float().sigmoid()
@@ -134,14 +162,9 @@ def distillation_loss(
     entropy = F.binary_cross_entropy_with_logits(logits, truth)
     # Less what is left of the entropy when the answers are equal.
     rest = F.binary_cross_entropy_with_logits(taught[0].float(), truth)
-    choice = F.kl_div(
-        (scores / CHOICE_SCALE).log_softmax(1),
-        (taught[1].float() / CHOICE_SCALE).log_softmax(1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    told = F.mse_loss(scores, taught[1].float()) + CHOICE_WEIGHT * choice
-    return dice.mean() + (entropy - rest) + told
+    told = taught[1].float()
+    score = F.mse_loss(scores, told) + CHOICE_WEIGHT * choice_loss(scores, told)
+    return dice.mean() + (entropy - rest) + score
 
 
 def mean_losses(parts: list[Losses]) -> list[float]:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam import transforms
+from napari_sam._finetuning_copy import copy_for_training
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._finetuning_guard import PRACTISED, photographs, practice_prompts
 from napari_sam._finetuning_losses import (
     Losses,
     distillation_loss,
+    mask_iou,
     mean_losses,
     segmentation_losses,
 )
@@ -28,8 +30,8 @@ from napari_sam._finetuning_prompts import (
     first_prompts,
     mask_only_rounds,
 )
+from napari_sam._finetuning_replay import ScoreReplay
 from napari_sam._finetuning_views import VIEWS, Target, Views
-from napari_sam._lora import add_adapters
 from napari_sam.modeling.precision import choose_dtype
 from napari_sam.modeling.sam import Sam
 from napari_sam.predictor import Predictor
@@ -48,50 +50,8 @@ LENGTHS, LENGTH_SHARES = (1, 2, 3, 5, ROUNDS), (0.47, 0.25, 0.15, 0.1, 0.03)
 # One more view of each image is drawn from after so many steps for each image:
 # encoding stays a small part of the time.
 STEPS_PER_VIEW = 3
-
-
-def copy_for_training(base: Sam, options: FinetuneOptions) -> tuple[Sam, list[str]]:
-    """Copy what is to be trained, and share the rest.
-
-    Parameters
-    ----------
-    base : Sam
-        In float32; not changed.
-    options : FinetuneOptions
-
-    Returns
-    -------
-    tuple
-        The copy, of which only what is to be trained asks for gradients, and the
-        names of those parameters.
-    """
-    encoder = base.image_encoder
-    if options.trains_encoder:
-        encoder = copy.deepcopy(encoder)
-    parts = copy.deepcopy(base.prompt_encoder), copy.deepcopy(base.mask_decoder)
-    model = Sam(encoder, *parts).to(base.pixel_mean.device).eval()
-    if options.train == "lora":
-        add_adapters(model, seed=options.seed)
-    names = [n for n, _ in model.named_parameters() if is_trained(n, options.train)]
-    chosen = set(names)
-    for name, parameter in model.named_parameters():
-        if options.trains_encoder or not name.startswith("image_encoder."):
-            parameter.requires_grad_(name in chosen)
-    return model, names
-
-
-def is_trained(name: str, train: str) -> bool:
-    """Whether a parameter of this name is trained."""
-    # The classifier TinyViT was pretrained with takes no part in an answer.
-    if name.startswith(("image_encoder.head", "image_encoder.norm_head")):
-        return False
-    if name.startswith("mask_decoder."):
-        return True
-    if name.startswith("prompt_encoder."):
-        return train in ("decoder+prompt", "full")
-    if train == "lora":
-        return ".parametrizations.weight.0." in name
-    return train == "full"
+# Clicks on objects, and on each photograph, that the first step learns from.
+FIRST_CLICKS = 40
 
 
 class StepLosses(NamedTuple):
@@ -135,10 +95,50 @@ class Trainer:
         )
         self.views = Views(images, options.seed)
         self.practice = Views(photographs(PRACTISED), options.seed)
+        self.replay = ScoreReplay(self.model.mask_decoder.iou_prediction_head)
         self.updates = self.rounds = 0
         self._done = 0.0
         dtype = choose_dtype(self.device, options.precision)
         self._autocast = dtype if dtype != torch.float32 else None
+
+    def _choose(self, rng: np.random.Generator) -> float:
+        """Learn which of the three masks a click means, from many clicks at once.
+
+        Often one of them is right, and not the one that is shown: that is learned in
+        seconds, without a change of the masks.
+        """
+        for _ in range(FIRST_CLICKS // self.options.batch):
+            targets = self._draw(0, rng)
+            truth, weight = self._truth(targets)
+            features, _ = self._features(
+                [self.views.get(one.image, one.view) for one in targets]
+            )
+            masks = np.stack([one.mask for one in targets])
+            with torch.no_grad():
+                logits, _ = self._decode(
+                    self.model, features, first_prompts(masks, "point", rng)
+                )
+            self.replay.add("labels", mask_iou(logits, truth, weight))
+        if self.options.remember:
+            self._click_on_photographs(rng)
+        loss = self.replay.fit(rng)
+        for name, parameter in self.trained.items():
+            self.average[name].copy_(parameter.detach())
+        return loss
+
+    def _click_on_photographs(self, rng: np.random.Generator) -> None:
+        """Keep what the base model's scores are made of, all over the photographs."""
+        for shown in self.practice.images:
+            size = transforms.model_size(shown.size)
+            points = rng.uniform(0.02, 0.98, (FIRST_CLICKS, 1, 2)) * size[::-1]
+            prompts = PromptBatch(points, np.ones((FIRST_CLICKS, 1), np.int64))
+            xy, labels = (part.to(self.device) for part in prompts.tokens())
+            with torch.no_grad():
+                # A score that no mask has: only scores are wanted.
+                _, scores = self.model.decode(
+                    self._base_features(shown), (xy, labels), None, True, math.inf
+                )
+            self.replay.add("photographs", scores)
 
     def step(self, number: int, done: float = 0.0) -> StepLosses:
         """Train on one batch of objects, or of prompts on a photograph.
@@ -148,8 +148,14 @@ class Trainer:
         """
         self._done = done
         rng = np.random.default_rng((self.options.seed, number))
+        if number == 1:
+            return StepLosses(loss=self._choose(rng))
         if rng.random() < self.options.remember:
             return StepLosses(remembered=self._remember(number, rng))
+        return StepLosses(*self._simulate(self._draw(number, rng), rng))
+
+    def _draw(self, number: int, rng: np.random.Generator) -> list[Target]:
+        """Draw objects from as many views as are seen in a step."""
         views = views_of(self.views, number) if self.options.augment else 1
         # With gradients through the encoder, the memory is enough for one image.
         most = 1 if self.options.trains_encoder else self.options.batch
@@ -158,7 +164,16 @@ class Trainer:
             raise ValueError(
                 "data must hold objects large enough to be seen, all are too small."
             )
-        return StepLosses(*self._simulate(targets, rng))
+        return targets
+
+    def _truth(self, targets: Sequence[Target]) -> tuple[Tensor, Tensor]:
+        """Masks and valid cells (B, 1, 256, 256), float."""
+        masks = np.stack([one.mask for one in targets])
+        valid = np.stack([one.valid for one in targets])
+        return (
+            torch.from_numpy(masks[:, None]).float().to(self.device),
+            torch.from_numpy(valid[:, None]).float().to(self.device),
+        )
 
     def _simulate(
         self, targets: Sequence[Target], rng: np.random.Generator
@@ -166,10 +181,7 @@ class Trainer:
         """One interactive simulation for several objects, an update a round."""
         masks = np.stack([one.mask for one in targets])
         valid = np.stack([one.valid for one in targets])
-        truth, weight = (
-            torch.from_numpy(array[:, None]).float().to(self.device)
-            for array in (masks, valid)
-        )
+        truth, weight = self._truth(targets)
         shown = [self.views.get(one.image, one.view) for one in targets]
         features, seen = self._features(shown)
         rounds = int(rng.choice(LENGTHS, p=LENGTH_SHARES))
@@ -180,8 +192,10 @@ class Trainer:
         for number in range(rounds):
             asked = prompts.alone() if number in without_points else prompts
             answer = self._decode(self.model, seen, asked)
+            if asked.is_ambiguous:
+                self.replay.add("labels", mask_iou(answer[0], truth, weight))
             losses = segmentation_losses(answer, truth, weight)
-            self._learn(losses.total)
+            self._learn(losses.total, rng)
             parts.append(losses)
             logits = _best_logits(answer)
             prompts = PromptBatch(prompts.points, prompts.labels, prompts.boxes, logits)
@@ -205,7 +219,9 @@ class Trainer:
                 taught = self._decode(self.base.model, taught_features, prompts)
             features, seen = self._features([shown])
             loss = distillation_loss(self._decode(self.model, seen, prompts), taught)
-            self._learn(loss)
+            if prompts.is_ambiguous:
+                self.replay.add("photographs", taught[1])
+            self._learn(loss, rng)
             self._learn_encoder(features, seen)
             total.append(loss.item())
             # Then the answer is confirmed by a point inside it, as a user would.
@@ -261,8 +277,10 @@ class Trainer:
             enabled=self._autocast is not None,
         )
 
-    def _learn(self, loss: Tensor) -> None:
+    def _learn(self, loss: Tensor, rng: np.random.Generator) -> None:
         """Add to the gradients, and update unless the encoder needs them first."""
+        if self.replay.clicks:
+            loss = loss + self.replay.loss(rng)
         (loss / self.options.accumulate).backward()
         if not self.options.trains_encoder:
             self._count()
@@ -308,6 +326,7 @@ class Trainer:
             "weights": {n: p.detach().clone() for n, p in self.trained.items()},
             "average": {n: t.clone() for n, t in self.average.items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "replay": self.replay.state(),
             "updates": self.updates,
             "rounds": self.rounds,
         }
@@ -319,6 +338,7 @@ class Trainer:
                 parameter.copy_(state["weights"][name])
                 self.average[name].copy_(state["average"][name])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.replay.restore(state["replay"])
         self.updates, self.rounds = state["updates"], state["rounds"]
 
 

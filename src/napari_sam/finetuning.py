@@ -169,7 +169,8 @@ class _Run:
             losses = trainer.step(now.number, self._done())
             now.seconds = before + perf_counter() - began
             step = TrainingStep(now.number, now.seconds, *losses)
-            if now.number % self.options.check_every == 0:
+            # The first step changes much, at once.
+            if now.number == 1 or now.number % self.options.check_every == 0:
                 step = self._check(step, trainer, check)
                 last_check = now.number
             yield step

@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sam import _finetuning_guard, _finetuning_trainer, finetuning
+from napari_sam import (
+    _finetuning_guard,
+    _finetuning_replay,
+    _finetuning_trainer,
+    finetuning,
+)
 from napari_sam._finetuning_check import KEPT, chosen_objects, merit
+from napari_sam._finetuning_copy import is_trained
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
-from napari_sam._finetuning_trainer import LAST_RATE, Trainer, is_trained, schedule
+from napari_sam._finetuning_trainer import LAST_RATE, Trainer, schedule
 from napari_sam._tests.tiny_models import tiny_predictor, tiny_sam
 from napari_sam.finetuning import check_target, finetune
 from napari_sam.registry import OpenedModel
@@ -69,6 +75,7 @@ def make_tiny(put) -> None:
     put(_finetuning_guard, "LOOKED_AT", ("rocket",))
     put(_finetuning_guard, "GRID", 1)
     put(_finetuning_trainer, "LENGTHS", (1, 1, 2, 2, 3))
+    put(_finetuning_trainer, "FIRST_CLICKS", 2)
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(train):
     options = replace(QUICK, train=train, remember=0, learning_rate=1e-2)
     trainer = Trainer(base, images(1), options)
     start = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    for number in (1, 2, 4):  # points and boxes, with and without a mask
+    for number in (1, 2, 3, 4):  # the choice, then points and boxes, some with a mask
         trainer.step(number)
     moved = {
         name
@@ -183,12 +190,12 @@ def curve(steps):
 
 
 def test_a_run_reports_and_writes(tiny, tmp_path):
-    """The base first, a check every third step, then what lies between."""
+    """The base, checks after one and every third step, then what lies between."""
     out = tmp_path / "a.pt"
     steps = list(finetune(pairs(), out, options=QUICK))
     assert [one.number for one in steps[:7]] == [*range(7)]
     checked = [one.number for one in steps[:7] if one.held_out is not None]
-    assert checked == [0, 3, 6]
+    assert checked == [0, 1, 3, 6]
     assert steps[0].held_out.kept == 1
     for step in steps[1:7]:
         trained, remembered = np.isfinite(step.loss), np.isfinite(step.remembered)
@@ -299,9 +306,10 @@ def test_without_anything_held_out_the_last_model_is_kept(tiny, tmp_path):
     assert (tmp_path / "a.pt").is_file()
 
 
-def test_training_ends_when_checks_are_in_vain(tiny, tmp_path):
+def test_training_ends_when_checks_are_in_vain(tiny, tmp_path, monkeypatch):
     """After as many as are allowed."""
     # Steps so small that they change nothing.
+    monkeypatch.setattr(_finetuning_replay, "FIT_RATE", 0.0)
     options = replace(
         QUICK, steps=9, patience=2, check_every=1, learning_rate=1e-30, remember=0
     )
@@ -316,7 +324,7 @@ def test_the_last_steps_are_checked(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(finetuning, "merit", any_change)
     steps = list(finetune(pairs(), tmp_path / "a.pt", options=replace(QUICK, steps=4)))
     checked = [one.number for one in steps if one.held_out is not None]
-    assert checked[:3] == [0, 3, 4]
+    assert checked[:4] == [0, 1, 3, 4]
     trained = [
         one.number for one in steps if np.isfinite([one.loss, one.remembered]).any()
     ]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from napari_sam._finetuning_losses import (
     DICE_WEIGHT,
     FOCAL_WEIGHT,
+    choice_loss,
     dice_loss,
     distillation_loss,
     focal_loss,
@@ -82,8 +83,8 @@ def test_focal_of_gamma_and_alpha_as_published():
 
 @settings(deadline=None, max_examples=20)
 @given(seeds)
-def test_the_best_and_the_preferred_mask_learn_their_shape(seed):
-    """Gradients reach these of the three masks of each object, and all scores."""
+def test_the_best_mask_learns_its_shape(seed):
+    """Gradients reach one of the three masks of each object, and all scores."""
     logits, scores, target, valid = case(seed)
     logits.requires_grad_()
     scores.requires_grad_()
@@ -93,8 +94,7 @@ def test_the_best_and_the_preferred_mask_learn_their_shape(seed):
     terms = FOCAL_WEIGHT * focal_loss(logits, target, valid)
     terms = (terms + DICE_WEIGHT * dice_loss(logits, target, valid)).detach()
     expected = torch.zeros_like(touched)
-    for best in (terms.argmin(1), scores.argmax(1)):
-        expected[torch.arange(len(best)), best] = True
+    expected[torch.arange(len(terms)), terms.argmin(1)] = True
     assert (touched == expected).all()
     assert (scores.grad != 0).all()
 
@@ -120,6 +120,21 @@ def test_distillation_is_least_for_equal_answers(seed, other):
     loss.backward()
     closer = moved.detach() - 0.1 * moved.grad
     assert distillation_loss((closer, scores), (logits, scores)) <= loss + 1e-6
+
+
+@settings(deadline=None, max_examples=20)
+@given(seeds, seeds)
+def test_the_choice_is_wanted_not_the_scores(seed, other):
+    """Higher scores of all masks are the same choice; another order costs most."""
+    scores, wanted = case(seed)[1], case(other)[1]
+    assert choice_loss(wanted + 0.1, wanted).item() == pytest.approx(0, abs=1e-4)
+    assert choice_loss(scores[:, :1], wanted[:, :1]).item() == 0
+    scores = scores.clone().requires_grad_()
+    loss = choice_loss(scores, wanted)
+    assert loss.item() >= -1e-6
+    loss.backward()
+    better = scores.detach() - 1e-4 * scores.grad
+    assert choice_loss(better, wanted) <= loss + 1e-6
 
 
 def test_means_are_over_rounds():
