@@ -24,7 +24,7 @@ Kind: TypeAlias = Literal["labels", "photographs"]
 # Clicks of each kind that are kept, the newest, and that an update learns from.
 KEPT_CLICKS, REPLAYED_CLICKS = 256, 48
 # There are more kinds of photographs than of the user's images.
-WEIGHTS = {"labels": 1.0, "photographs": 4.0}
+WEIGHTS = {"labels": 1.0, "photographs": 8.0}
 FIT_UPDATES, FIT_RATE, ANCHOR = 160, 1e-4, 1.0
 
 

@@ -51,7 +51,7 @@ LENGTHS, LENGTH_SHARES = (1, 2, 3, 5, ROUNDS), (0.47, 0.25, 0.15, 0.1, 0.03)
 # encoding stays a small part of the time.
 STEPS_PER_VIEW = 3
 # Clicks on objects, and on each photograph, that the first step learns from.
-FIRST_CLICKS = 40
+FIRST_CLICKS, PHOTOGRAPH_CLICKS = 40, 64
 
 
 class StepLosses(NamedTuple):
@@ -130,8 +130,8 @@ class Trainer:
         """Keep what the base model's scores are made of, all over the photographs."""
         for shown in self.practice.images:
             size = transforms.model_size(shown.size)
-            points = rng.uniform(0.02, 0.98, (FIRST_CLICKS, 1, 2)) * size[::-1]
-            prompts = PromptBatch(points, np.ones((FIRST_CLICKS, 1), np.int64))
+            points = rng.uniform(0.02, 0.98, (PHOTOGRAPH_CLICKS, 1, 2)) * size[::-1]
+            prompts = PromptBatch(points, np.ones((PHOTOGRAPH_CLICKS, 1), np.int64))
             xy, labels = (part.to(self.device) for part in prompts.tokens())
             with torch.no_grad():
                 # A score that no mask has: only scores are wanted.

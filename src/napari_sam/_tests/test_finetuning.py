@@ -76,6 +76,7 @@ def make_tiny(put) -> None:
     put(_finetuning_guard, "GRID", 1)
     put(_finetuning_trainer, "LENGTHS", (1, 1, 2, 2, 3))
     put(_finetuning_trainer, "FIRST_CLICKS", 2)
+    put(_finetuning_trainer, "PHOTOGRAPH_CLICKS", 2)
 
 
 @pytest.fixture
