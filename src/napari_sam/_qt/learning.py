@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MOST_REMEMBERED = 12
 """Accepted masks that are learned from: the newest."""
-READY = "Accept two objects or more: previews and following get better with them."
+READY = "Accept two objects or more; then the model learns from them."
 
 
 @dataclass(eq=False)
@@ -67,6 +67,7 @@ class Learning(QObject):
         self._annotator = annotator
         self.is_on = False
         self.is_learning = False
+        self._is_stale = False
         self._pupil = _Pupil()
         self._kept: dict[str, _Pupil] = {}
 
@@ -140,7 +141,10 @@ class Learning(QObject):
         pupil.steps[id(changes)] = changes  # held, so that the id stays its own
         while len(pupil.remembered) > MOST_REMEMBERED:
             del pupil.remembered[next(iter(pupil.remembered))]
-        self._plan()
+        # A round that has begun is ended first, lest a quick user never sees one end.
+        self._is_stale = self.is_learning
+        if not self.is_learning:
+            self._plan()
 
     def note_step(self, changes: tuple[PlaneChange, ...], is_undone: bool) -> None:
         """Forget a mask whose commit is taken back; remember it if done again."""
@@ -197,7 +201,7 @@ class Learning(QObject):
         self.changed.emit()
 
     def _stop(self) -> None:
-        self.is_learning = False
+        self.is_learning = self._is_stale = False
         self._annotator.runner.cancel_background()
 
     def _on_done(
@@ -209,6 +213,8 @@ class Learning(QObject):
         self.is_learning = False
         pupil.said = learned_text(learned)
         self._use(decoder)
+        if self._is_stale:
+            self._plan()
 
     def _on_failed(self, error: Exception) -> None:
         self.is_learning = self.is_on = False

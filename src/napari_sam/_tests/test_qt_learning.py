@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -24,12 +26,15 @@ TAUGHT = "output_hypernetworks_mlps.1.layers.0.weight"
 
 
 class Teacher(Learner):
-    """Teaches the same to every pupil of as many objects."""
+    """Teaches the same to every pupil of as many objects, until it may end."""
+
+    may_end = threading.Event()
 
     def learn(self, objects, current=None):
         """Return something that changes masks."""
-        for number in range(3):
-            yield LearningStep(number, 0.0)
+        yield LearningStep(0, 0.0)
+        while not self.may_end.wait(0.01):
+            yield LearningStep(1, 0.0)
         rng = np.random.default_rng(len(objects))
         shape = dict(self._model.mask_decoder.named_parameters())[TAUGHT].shape
         change = rng.normal(0, 0.3, shape).astype(np.float16)
@@ -58,7 +63,8 @@ class Desk:
     def settle(self) -> None:
         self.qtbot.wait(10)
         self.wait(lambda: not self.annotator.runner.is_busy)
-        self.wait(lambda: not self.learning.is_learning)
+        if Teacher.may_end.is_set():
+            self.wait(lambda: not self.learning.is_learning)
 
     def click(self, plane: int) -> str:
         """Click in a plane; returns the version of the decoder that answered."""
@@ -81,6 +87,7 @@ def desk(qtbot, tmp_path, monkeypatch):
     """Make desks; all are closed in the end."""
     monkeypatch.setenv("NAPARI_SAM_SESSIONS", str(tmp_path / "sessions"))
     monkeypatch.setattr("napari_sam._qt.learning_engine.Learner", Teacher)
+    Teacher.may_end.set()
     made: list[Desk] = []
 
     def make() -> Desk:
@@ -144,3 +151,22 @@ def test_accepted_objects_teach_and_sessions_keep_it(desk, tmp_path):
     assert again.learning.version == ""
     assert again.annotator.work.answer.model.decoder == ""
     assert again.controls.back.isHidden()
+
+
+def test_clicks_come_between_the_steps_and_a_round_is_ended(desk):
+    """What is accepted meanwhile is learned from in the next round."""
+    one = desk()
+    one.controls.switch.click()
+    Teacher.may_end.clear()
+    for plane in range(2):
+        one.click(plane)
+        one.accept()
+    assert one.learning.is_learning
+    assert "Learning from 2 objects" in one.controls.status.text()
+    one.click(2)
+    one.accept()
+    assert one.learning.version == ""
+    Teacher.may_end.set()
+    one.settle()
+    assert len(one.learning.known) == 2
+    assert "Learned from 2 objects:" in one.controls.status.text()
