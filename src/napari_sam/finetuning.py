@@ -195,7 +195,8 @@ class _Run:
 
     def _is_over(self, seconds: float) -> bool:
         options, now = self.options, self.progress
-        return (
+        # The first step takes seconds and brings much: encoding may have taken longer.
+        return now.number > 0 and (
             seconds >= self._training_seconds()
             or (options.steps is not None and now.number >= options.steps)
             or now.checks_in_vain >= options.patience

@@ -344,10 +344,12 @@ def test_time_is_kept_for_the_checks_at_the_end(tiny, tmp_path):
 
 
 def test_time_is_up(tiny, tmp_path):
-    """After the step that is being done."""
+    """After the step that is being done; the first one always is."""
     options = replace(QUICK, steps=None, minutes=1e-9)
     steps = list(finetune(pairs(), tmp_path / "a.pt", options=options))
-    assert [one.number for one in steps] == [0]
+    assert [one.number for one in steps[:2]] == [0, 1]
+    assert steps[1].held_out is not None
+    assert steps[-1].number == 1
 
 
 def test_what_gets_worse_costs_more():
