@@ -26,8 +26,10 @@ from napari_sam._qt.annotation import SegmentAnythingWidget
 from napari_sam._qt.engine import Engine
 from napari_sam.embedding_cache import EmbeddingCache
 
-WAIT_SECONDS = 120
+WAIT_SECONDS = 600
 WIDTH, HEIGHT = 1200, 800
+# Of the sample "brain MR": a plane, and the box of a ventricle in it.
+VENTRICLE = 63, (54.5, 64.5, 94.5, 82.5)
 MINUTES = 3
 """Time of the training that is shown."""
 
@@ -142,22 +144,28 @@ def tutorial(folder: Path, cache: str) -> None:
 def sessions(folder: Path, cache: str) -> None:
     """Pictures of docs/annotate.md and docs/sessions.md: a stack, and work restored."""
     own = Photographer(folder, cache)
-    own.viewer.open_sample("napari-sam-stacks", "nuclei_3d")
-    image = own.viewer.layers[-1]
-    own.viewer.dims.set_current_step(0, image.data.shape[0] // 2)
+    own.viewer.open_sample("napari-sam-stacks", "brain_mr")
+    own.viewer.dims.set_current_step(0, VENTRICLE[0])
     own.settle()
     own.own.start()
-    middle = [side // 2 for side in image.data.shape]
-    own.points.add(middle)
+    top, left, bottom, right = VENTRICLE[1]
+    corners = [(top, left), (top, right), (bottom, right), (bottom, left)]
+    own.shapes.add_rectangles([[(VENTRICLE[0], *corner) for corner in corners]])
     own.settle()
-    own.scroll_to(own.widget.volume.controls)
+    volume = own.widget.volume
+    volume.controls.title.setChecked(True)
+    volume.volume.choose(extend="between", between=(VENTRICLE[0], VENTRICLE[0] + 3))
+    volume.volume.follow_object()
+    run_until(lambda: volume.volume.run is None)
+    own.settle()
+    own.scroll_to(volume.controls)
     own.take("annotate-stack")
     own.own.accept()
     own.settle()
     run_for(2)  # until it is saved
     own.close()
     again = Photographer(folder, cache)
-    again.viewer.open_sample("napari-sam-stacks", "nuclei_3d")
+    again.viewer.open_sample("napari-sam-stacks", "brain_mr")
     again.settle()
     run_until(lambda: again.own.autosave.offer is not None)
     again.take("session-restore", "widget")
