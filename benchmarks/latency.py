@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -92,14 +93,14 @@ class Heartbeat:
                 self.stacks.append("\n".join(line.splitlines()[0] for line in lines))
 
 
-def run_until(condition: Callable[[], bool]) -> None:
-    """Turn the event loop until something is so."""
+def run_until(condition: Callable[[], bool], pause: float = 0.0005) -> None:
+    """Turn the event loop until something is so, with pauses of so many seconds."""
     end = time.perf_counter() + WAIT_SECONDS
     while not condition():
         if time.perf_counter() > end:
             raise TimeoutError("the widget did not come to an end")
         QApplication.processEvents()
-        time.sleep(0.0005)
+        time.sleep(pause)
 
 
 def run_for(seconds: float) -> None:
@@ -204,6 +205,7 @@ class Bench:
 def measure(clicks: int, planes: int, is_profiling: bool) -> dict[str, Any]:
     """Go through a session of annotation and measure it."""
     with tempfile.TemporaryDirectory() as directory:
+        os.environ["NAPARI_SAM_SESSIONS"] = f"{directory}/sessions"  # not the user's
         bench = Bench(directory, planes, is_profiling)
         phases = []
 
