@@ -18,7 +18,7 @@ MAX_STEPS = 200
 MAX_BYTES = 128 << 20
 
 Kind: TypeAlias = Literal[
-    "add", "remove", "move", "mask", "label", "commit", "volume", "other"
+    "add", "remove", "move", "mask", "label", "commit", "volume", "labels", "other"
 ]
 
 
@@ -236,6 +236,7 @@ TEXTS: dict[Kind, str] = {
     "label": "label taken for correction",
     "commit": "mask accepted",
     "volume": "followed through the stack",
+    "labels": "labels written",
     "other": "prompt changed",
 }
 

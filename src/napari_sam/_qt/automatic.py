@@ -122,7 +122,7 @@ class AutomaticMasksWidget(JobWidget):
         for one in (controls.accept_all, controls.reject_all):
             one.setEnabled(is_free and shown > 0)
         controls.restore.setEnabled(bool(own.dismissed))
-        controls.undo.setEnabled(is_free and own.writer.can_undo)
+        controls.undo.setEnabled(is_free and own.writer.steps.can_undo)
         if own.image is not None and own.view is not None:
             controls.show_unit(lengths(own.image, own.view)[1])
         self.status.setText(self._text(shown))

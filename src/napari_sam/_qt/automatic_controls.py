@@ -16,6 +16,7 @@ from napari_sam._qt.automatic_choices import GRIDS
 from napari_sam._qt.automatic_engine import LEAST_SCORE, LEAST_STABILITY, Filters
 from napari_sam._qt.candidate_table import CandidateTable
 from napari_sam._qt.controls import button, choice, row, text
+from napari_sam._qt.keys import UNDO_TIP
 
 MODES = (
     ("everything", "everything"),
@@ -141,7 +142,9 @@ class AutomaticControls:
             "Accept all", "Write all objects in the list into the labels"
         )
         self.reject_all = button("Reject all", "Take all objects off the list")
-        self.undo = button("Undo", "Take back what was written into the labels last")
+        self.undo = button(
+            "Undo", f"Take back what was written into the labels last. {UNDO_TIP}"
+        )
         self.target = choice("Where accepted objects are written")
         self.overlap = choice("What happens where an object lies on another's label")
         self.overlap.addItem("keep other labels", "protect")

@@ -28,7 +28,7 @@ from napari_sam._qt.automatic_engine import (
     search_stack,
 )
 from napari_sam._qt.automatic_where import examples_in, region_in
-from napari_sam._qt.object_writer import ObjectWriter
+from napari_sam._qt.object_writer import ObjectWriter, count_text
 from napari_sam._qt.plane_layer import PlaneLayer, lengths
 from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
@@ -75,6 +75,7 @@ class Finder(QObject):
         self.viewer, self.engine = viewer, engine
         self.runner = Runner(self)
         self.writer = ObjectWriter(viewer, self.runner)
+        self.writer.steps.changed.connect(self.changed)
         self.choices = FindChoices()
         self.image: Image | None = None
         self.region: Shapes | None = None
@@ -273,9 +274,7 @@ class Finder(QObject):
     def undo(self) -> None:
         """Take back what was written last, where nothing else was written since."""
         with self._errors():
-            left = self.writer.undo()
-            rest = f" {left} pixels were edited since, and stay." if left else ""
-            self._say(f"Taken back.{rest}")
+            self._say(self.writer.steps.undo())
 
     def cancel(self) -> None:
         """Stop the search; nothing is changed."""
@@ -289,7 +288,7 @@ class Finder(QObject):
             self._is_closed = True
             self._dirty.stop()
             self._watcher.stop()
-            self.writer.numbering.stop()
+            self.writer.close()
             self.runner.close()
             self.preview.remove()
 
@@ -374,9 +373,8 @@ class Finder(QObject):
             self.writer.write(view, planes, self.choices.overlap, receiver)
 
     def _say_written(self, count: int) -> None:
-        objects = f"{count} object{'s' if count != 1 else ''}"
         name = "" if self.target is None else self.target.name
-        self._say(f"{objects} written into {name}.")
+        self._say(f"{count_text(count)} written into {name}.")
 
     def _forget(self) -> None:
         self.found = None

@@ -12,12 +12,13 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam._layers import PromptLayers, ViewPlane, view_plane
-from napari_sam._layers_commit import repeat_labels, revert_labels
+from napari_sam._layers_commit import repeat_labels
 from napari_sam._layers_target import check_writable
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.cleanup_engine import Cleaning, Progress, changes, cleaned
 from napari_sam._qt.cleanup_list import StepList
+from napari_sam._qt.label_steps import LabelSteps
 from napari_sam._qt.plane_layer import PlaneLayer, lengths
 from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
@@ -77,7 +78,8 @@ class Cleaner(QObject):
         self.preview = PlaneLayer(
             viewer, "clean-up preview", DirectLabelColormap(color_dict=COLOURS), 0.9
         )
-        self._written: tuple[Labels, tuple[PlaneChange, ...]] | None = None
+        self.written = LabelSteps(viewer, self)
+        self.written.changed.connect(self.changed)
         self._listened: Labels | None = None
         self._is_closed = False
         self._dirty = QTimer(self)
@@ -183,19 +185,8 @@ class Cleaner(QObject):
 
     def undo(self) -> None:
         """Take back the last clean-up, where nothing was edited since."""
-        if self._written is None or not self.can_undo:
-            return
         with self._errors():
-            left = revert_labels(*self._written)
-            self._written = None
-            rest = f" {left} pixels were edited since, and stay." if left else ""
-            self._say(f"Taken back.{rest}")
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether the last clean-up can be taken back."""
-        written = self._written
-        return written is not None and workspace.is_in(self.viewer, written[0])
+            self._say(self.written.undo())
 
     def save(self, path: str) -> None:
         """Save the steps that are switched on."""
@@ -224,6 +215,7 @@ class Cleaner(QObject):
             self._watcher.stop()
             self.target = None
             self._listen()
+            self.written.close()
             self.runner.close()
             self.preview.remove()
 
@@ -291,7 +283,7 @@ class Cleaner(QObject):
         self.is_applying = False
         with self._errors():
             left = repeat_labels(target, found)
-            self._written = (target, found) if found else None
+            self.written.note(target, found, f"clean-up of {target.name}")
             # Another preview would show what a second time would do.
             self.is_previewing = False
             self.preview.hide()

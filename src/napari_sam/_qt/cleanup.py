@@ -115,7 +115,7 @@ class CleanUpWidget(JobWidget):
         controls.preview.blockSignals(False)
         is_ready = own.target is not None and bool(own.steps.active)
         controls.apply.setEnabled(is_ready and not own.is_applying)
-        controls.undo.setEnabled(own.can_undo and not own.is_applying)
+        controls.undo.setEnabled(own.written.can_undo and not own.is_applying)
         self.status.setText(self._text())
         self.progress.setFormat(f"{own.progress.text}  %p%")
         self.progress.setToolTip(own.progress.text)

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_sam._qt.cleanup_engine import words
 from napari_sam._qt.cleanup_list import StepList, summary
 from napari_sam._qt.controls import button, choice, fill, row
+from napari_sam._qt.keys import UNDO_TIP
 from napari_sam.cleanup import OPERATIONS, CleanupStep, Parameter
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class CleanupControls:
         self.preview = QCheckBox("Preview in the displayed plane")
         self.preview.setToolTip("Red is removed, green is added, yellow is renumbered")
         self.apply = button("Apply", "Clean the whole layer; one Ctrl-Z takes it back")
-        self.undo = button("Undo", "Take back the last clean-up")
+        self.undo = button("Undo", f"Take back the last clean-up. {UNDO_TIP}")
         self._lay_out()
 
     def _lay_out(self) -> None:

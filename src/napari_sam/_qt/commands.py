@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import napari.viewer  # noqa: TC002 - napari looks at it to hand the viewer over
 from qtpy.QtWidgets import QApplication
 
@@ -32,14 +34,28 @@ def find_widget(viewer: napari.viewer.Viewer) -> SegmentAnythingWidget:
     -------
     SegmentAnythingWidget
     """
+    found = open_widget(viewer)
+    if found is not None:
+        return found
+    own = getattr(viewer, "__wrapped__", viewer)
+    opened: SegmentAnythingWidget
+    _, opened = own.window.add_plugin_dock_widget(PLUGIN, "Segment Anything")
+    return opened
+
+
+def open_widget(viewer: Any) -> SegmentAnythingWidget | None:
+    """Find the widget of a viewer, if it is open.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    """
     # napari hands out proxies of one and the same viewer.
     own = getattr(viewer, "__wrapped__", viewer)
     for widget in open_widgets():
         if getattr(widget.viewer, "__wrapped__", widget.viewer) is own:
             return widget
-    opened: SegmentAnythingWidget
-    _, opened = own.window.add_plugin_dock_widget(PLUGIN, "Segment Anything")
-    return opened
+    return None
 
 
 def open_widgets() -> list[SegmentAnythingWidget]:

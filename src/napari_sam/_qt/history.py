@@ -123,6 +123,28 @@ class Undo:
         step = replace(step, changes=changes, target=str(target.unique_id))
         self.history, self.present = self.history.pushed(step), after
 
+    def note_labels(
+        self, text: str, changes: tuple[PlaneChange, ...], target: Labels
+    ) -> None:
+        """Make a step of what another widget wrote into labels."""
+        self.note()  # what was done before
+        now = self.present
+        step = replace(self._step("labels", now, now), text=text)
+        step = replace(step, changes=changes, target=str(target.unique_id))
+        self.history = self.history.pushed(step)
+
+    def is_next(self, changes: tuple[PlaneChange, ...]) -> bool:
+        """Whether these changes are what `undo` would take back."""
+        self._annotator.refresh()
+        past = self.history.past
+        return bool(past) and past[-1].changes is changes
+
+    def forget(self, changes: tuple[PlaneChange, ...]) -> None:
+        """Leave out the step of changes that were taken back otherwise."""
+        past = [one for one in self.history.past if one.changes is not changes]
+        self.history = replace(self.history, past=tuple(past))
+        self._annotator.changed.emit()
+
     def choose(self, answer: Answer, index: int) -> None:
         """Note which mask of an answer was chosen."""
         key, prompts = mask_key(answer), answer.request.prompts
@@ -177,8 +199,10 @@ class Undo:
         is_undone = exchange is revert_labels
         left = exchange(found[0], step.changes)
         self._annotator.reverted.emit(step.changes)
-        self._annotator.autosave.note_step(found[0], step.changes, is_undone)
         self._annotator.learning.note_step(step.changes, is_undone)
+        # Of another widget's labels, the session knows only those of this one.
+        if step.kind != "labels" or found[0] is self._annotator.target:
+            self._annotator.autosave.note_step(found[0], step.changes, is_undone)
         if left:
             report_note(
                 f"{left} pixels of {found[0].name!r} were edited since, and stay as "

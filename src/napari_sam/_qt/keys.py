@@ -68,6 +68,13 @@ ACTIONS: dict[str, Action] = {
 }
 
 
+# For buttons of other widgets, whose work the same key takes back in its turn.
+UNDO_TIP = (
+    f'Where "Segment Anything" is open, its undo ({ACTIONS["undo"].key}) does so, '
+    "too, in the order in which things were done"
+)
+
+
 def bind(
     viewer: Any,
     slots: Mapping[str, Callable[[], None]],

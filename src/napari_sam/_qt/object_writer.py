@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam._layers import CommitOptions, ViewPlane, check_target
-from napari_sam._layers_commit import revert_labels, write_labels
+from napari_sam._layers_commit import write_labels
 from napari_sam._qt import workspace
+from napari_sam._qt.label_steps import LabelSteps
 from napari_sam._qt.numbering import Numbering
 from napari_sam._qt.report import reporting
 from napari_sam._qt.runner import Receiver, Runner
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
     from numpy.typing import NDArray
 
-    from napari_sam._label_changes import PlaneChange
     from napari_sam.types import Plane
 
 Planes = list[tuple["Plane", "NDArray[Any]"]]
@@ -41,7 +41,7 @@ class ObjectWriter:
         self.target: Labels | None = None
         self.numbering = Numbering(runner)
         self.shift = 0  # what was added to the labels that were written last
-        self._written: tuple[Labels, tuple[PlaneChange, ...]] | None = None
+        self.steps = LabelSteps(viewer)
 
     def prepare(self, image: Image, view: ViewPlane, below: Layer | None) -> None:
         """Make labels for an image if there are none.
@@ -106,29 +106,25 @@ class ObjectWriter:
             if ids:
                 self.numbering.note(self.target, ids[-1])
             if changes:
-                self._written = self.target, changes
+                text = f"{count_text(len(ids))} found, {self.target.name}"
+                self.steps.note(self.target, changes, text)
             receiver.done(len(ids))
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether what was written last can be taken back."""
-        written = self._written
-        return written is not None and workspace.is_in(self.viewer, written[0])
+    def close(self) -> None:
+        """Let go of the labels."""
+        self.numbering.stop()
+        self.steps.close()
 
-    def undo(self) -> int:
-        """Take back what was written last, where nothing else was written since.
 
-        Returns
-        -------
-        int
-            Number of pixels that were edited since, and stay as they are.
-        """
-        if self._written is None:
-            return 0
-        target, changes = self._written
-        left = revert_labels(target, changes)
-        self._written = None
-        return left
+def count_text(count: int) -> str:
+    """Say how many objects.
+
+    Examples
+    --------
+    >>> count_text(1), count_text(3)
+    ('1 object', '3 objects')
+    """
+    return f"{count} object{'s' if count != 1 else ''}"
 
 
 def _moved(

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFileDialog,
     QHeaderView,
-    QProgressBar,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
 
 from napari_sam._qt.controls import button, row, text
+from napari_sam._qt.job_widget import JobWidget
 from napari_sam._qt.series_annotator import LABELS_FOLDER, SeriesAnnotator
 
 if TYPE_CHECKING:
     import napari.viewer
+    from qtpy.QtWidgets import QWidget
 
-PATIENCE = 200
 
-
-class ImageSeriesWidget(QWidget):
+class ImageSeriesWidget(JobWidget):
     """Images of a folder one after the other; their labels are saved by themselves.
 
     Parameters
@@ -38,17 +36,13 @@ class ImageSeriesWidget(QWidget):
         viewer: napari.viewer.Viewer,  # napari looks for this very name
         parent: QWidget | None = None,
     ) -> None:
-        super().__init__(parent)
         # No child of this widget: it must live until it has been told to close.
         self.annotator = SeriesAnnotator(viewer)
+        super().__init__(self.annotator.runner, self.annotator.close, parent)
         self._make_controls()
         self._lay_out()
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE)
-        self._patience.timeout.connect(lambda: self._show_progress(True))
         self._connect()
-        self._refresh()
+        self.refresh()
 
     def _make_controls(self) -> None:
         self.open = button("Open a folder ...", "A folder of images to label")
@@ -68,33 +62,21 @@ class ImageSeriesWidget(QWidget):
             "Done, next", "Save the labels, call the image done, show the next one"
         )
         self.reopen = button("Not done", "Say that this image is not done after all")
-        self.status = text("What to do next")
-        self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
-        self.progress = QProgressBar()
-        self.progress.setRange(0, 0)
-        self.progress.setToolTip("What is being done now")
-        self.cancel = button("Cancel", "Stay with the image that is shown")
-        for widget in (self.progress, self.cancel):
-            policy = widget.sizePolicy()
-            policy.setRetainSizeWhenHidden(True)
-            widget.setSizePolicy(policy)
-            widget.setVisible(False)
+        self.cancel.setToolTip("Stay with the image that is shown")
+        self.show_fraction(0)
 
     def _lay_out(self) -> None:
-        layout = QVBoxLayout(self)
+        layout = QVBoxLayout()
         layout.addWidget(self.open)
         layout.addWidget(self.folder)
         layout.addWidget(self.images, 1)
         layout.addLayout(row(self.previous, self.next))
         layout.addLayout(row(self.done, self.reopen))
-        layout.addWidget(self.status)
-        layout.addLayout(row(self.progress, self.cancel))
+        self.lay_out(layout)
 
     def _connect(self) -> None:
         own = self.annotator
-        own.changed.connect(self._refresh)
-        own.runner.busy_changed.connect(self._on_busy)
-        self.destroyed.connect(own.close)
+        own.changed.connect(self.refresh)
         self.open.clicked.connect(self._choose_folder)
         self.previous.clicked.connect(lambda: own.step(-1))
         self.next.clicked.connect(lambda: own.step(1))
@@ -108,7 +90,8 @@ class ImageSeriesWidget(QWidget):
         if folder:
             self.annotator.open_folder(folder)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Show in the controls what is known now."""
         own = self.annotator
         is_free = not own.runner.is_busy
         self.folder.setText("" if own.series is None else str(own.series.folder.parent))
@@ -154,26 +137,3 @@ class ImageSeriesWidget(QWidget):
             f"{so_far} Paint labels, or use Segment Anything; they are saved in the "
             f"folder {LABELS_FOLDER} by themselves."
         )
-
-    def _on_busy(self, is_busy: bool) -> None:
-        if is_busy:
-            self._patience.start()
-        else:
-            self._patience.stop()
-            self._show_progress(False)
-        self._refresh()
-
-    def _show_progress(self, is_shown: bool) -> None:
-        self.progress.setVisible(is_shown)
-        self.cancel.setVisible(is_shown)
-
-    def event(self, event: QEvent | None) -> bool:
-        """Close with the dock: napari takes the widget out of it, and forgets it."""
-        if (
-            event is not None
-            and event.type() == QEvent.Type.ParentChange
-            and self.parent() is None
-        ):
-            self.annotator.close()
-            self.deleteLater()
-        return super().event(event)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
-from napari_sam._qt.automatic import AutomaticMasksWidget
+import napari_sam as ns
+from napari_sam._qt.automatic import AutomaticMasksWidget, open_finders
 from napari_sam._qt.automatic_engine import Filters
-from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, image
+from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, JobUser, User, image
+from napari_sam.registry import missing_extra
 
 
 class CountingDiscs(DiscPredictor):
@@ -41,35 +44,12 @@ def discs(monkeypatch, tmp_path):
     return predictor
 
 
-class Finding:
+class Finding(JobUser):
     """Someone with the widget in a viewer."""
 
     def __init__(self, viewer, qtbot, widget=None):
-        self.viewer, self.qtbot = viewer, qtbot
-        self.widget = widget or AutomaticMasksWidget(viewer)
-        self.controls, self.own = self.widget.controls, self.widget.finder
-
-    def settle(self):
-        """Wait until nothing is under way."""
-        self.own.refresh()
-        self.qtbot.waitUntil(lambda: not self.own.runner.is_busy, timeout=20000)
-        # A job may end before anyone sees that it runs.
-        QCoreApplication.processEvents()
-
-    def press(self, name):
-        """Press a button, as far as it can be pressed."""
-        control = getattr(self.controls, name)
-        assert control.isEnabled(), name
-        control.click()
-        self.settle()
-
-    def choose(self, name, value):
-        """Choose an entry as a user would."""
-        box = getattr(self.controls, name)
-        index = box.findData(value)
-        assert index >= 0
-        box.setCurrentIndex(index)
-        box.activated.emit(index)
+        widget = widget or AutomaticMasksWidget(viewer)
+        super().__init__(viewer, qtbot, widget, widget.finder)
 
     def find(self, points=8, **filters):
         """Look for objects with a coarse grid."""
@@ -77,11 +57,6 @@ class Finding:
         wanted = {"score": 0.6, "stability": 0.7, **filters}
         self.controls.show_filters(Filters(**wanted))
         self.press("run")
-
-    @property
-    def status(self):
-        """The line that says what to do next."""
-        return self.widget.status.text()
 
     @property
     def shown(self):
@@ -365,3 +340,61 @@ def test_filters_in_the_unit():
     options = AutomaticOptions(area_range=(1, 2))
     assert Filters().applied_to(options, 0.25).area_range == (1, 2)
     assert Filters(smallest=1).applied_to(options, 0.25).area_range == (4, np.inf)
+
+
+def test_the_chooser_knows_new_models(user, monkeypatch):
+    """When it is told; what is chosen stays."""
+    box = user.controls.model
+    count = box.count()
+    more = (*ns.list_models(), replace(ns.list_models()[0], name="of my own"))
+    monkeypatch.setattr("napari_sam._qt.model_chooser.list_models", lambda: more)
+    assert user.widget in open_finders()
+    user.widget.list_models()
+    assert box.count() == count + 1
+    assert box.currentData() == user.own.choices.model
+    greyed = [i for i in range(count) if not box.model().item(i).isEnabled()]
+    assert greyed == [i for i in range(count) if missing_extra(more[i])]
+
+
+def test_one_order_of_undo_with_segment_anything(make_napari_viewer, qtbot, discs):
+    """Its key takes back what was accepted here, in its turn, and writes it again."""
+    viewer = make_napari_viewer()
+    user = User(viewer, qtbot)
+    viewer.add_image(image(64, 64), name="cells")
+    user.settle()
+    user.start()
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Automatic masks")
+    finding = Finding(viewer, qtbot, widget)
+    assert finding.own.engine.cache is user.annotator.engine.cache
+    user.points.add([20, 24])
+    user.settle()
+    finding.find()
+    finding.press("accept_all")
+    labels = finding.own.target
+    written = labels.data.copy()
+    assert written.any()
+    user.points.add([50, 50])
+    user.settle()
+    user.key("Shift-Z")
+    assert len(user.points.data) == 1
+    np.testing.assert_array_equal(labels.data, written)
+    user.key("Shift-Z")
+    assert not labels.data.any()
+    assert "found, segmentation" in user.annotator.undo.texts()[1]
+    assert not finding.controls.undo.isEnabled()
+    user.key("Shift-Y")
+    np.testing.assert_array_equal(labels.data, written)
+    finding.press("undo")
+    assert not labels.data.any()
+    assert finding.status == "Taken back."
+    assert "found, segmentation" in user.annotator.undo.texts()[1]
+    user.key("Shift-Y")
+    user.key("Shift-Y")
+    assert len(user.points.data) == 2
+    # Out of its turn it leaves the history.
+    finding.press("undo")
+    assert not labels.data.any()
+    assert len(user.points.data) == 2
+    user.key("Shift-Z")
+    user.key("Shift-Z")
+    assert len(user.points.data) == 0

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QCoreApplication, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_sam import cleanup
@@ -19,7 +19,7 @@ from napari_sam._qt import cleanup_engine
 from napari_sam._qt.cleaner import ADDED, REMOVED
 from napari_sam._qt.cleanup import CleanUpWidget
 from napari_sam._qt.cleanup_list import StepList
-from napari_sam._tests.test_qt_steps import PLUGIN
+from napari_sam._tests.test_qt_steps import PLUGIN, JobUser
 from napari_sam.cleanup import CleanupStep
 
 
@@ -34,27 +34,12 @@ def balls() -> np.ndarray:
     return labels
 
 
-class Cleaning:
+class Cleaning(JobUser):
     """Someone with the widget in a viewer."""
 
     def __init__(self, viewer, qtbot, widget=None):
-        self.viewer, self.qtbot = viewer, qtbot
-        self.widget = widget or CleanUpWidget(viewer)
-        self.controls, self.own = self.widget.controls, self.widget.cleaner
-
-    def settle(self):
-        """Wait until nothing is under way."""
-        self.own.refresh()
-        self.qtbot.waitUntil(lambda: not self.own.runner.is_busy, timeout=20000)
-        # A job may end before anyone sees that it runs.
-        QCoreApplication.processEvents()
-
-    def press(self, name):
-        """Press a button, as far as it can be pressed."""
-        control = getattr(self.controls, name)
-        assert control.isEnabled(), name
-        control.click()
-        self.settle()
+        widget = widget or CleanUpWidget(viewer)
+        super().__init__(viewer, qtbot, widget, widget.cleaner)
 
     def add(self, operation):
         """Add a step."""
@@ -66,11 +51,6 @@ class Cleaning:
         """Set a parameter of the chosen step."""
         self.controls.form._fields[name].setValue(value)
         self.settle()
-
-    @property
-    def status(self):
-        """The line that says what to do next."""
-        return self.widget.status.text()
 
     @property
     def listed(self):

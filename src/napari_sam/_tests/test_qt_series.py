@@ -82,8 +82,8 @@ def test_next_saves_and_comes_back(user, folder):
     assert user.widget.status.text() == "Open a folder of images."
     assert not user.widget.next.isEnabled()
     buttons = user.widget.findChildren(QAbstractButton)
-    assert all(b.toolTip() for b in buttons if b.parent() is user.widget)
-    assert user.widget.minimumSizeHint().width() <= 300
+    assert all(b.toolTip() for b in buttons if b.parent() is user.widget.inside)
+    assert user.widget.inside.minimumSizeHint().width() <= 300
     user.open(folder)
     assert user.names == ["a.tif", "labels: a.tif"]
     assert not user.widget.previous.isEnabled()

@@ -171,3 +171,48 @@ class User:
         """Mask of the last answer."""
         work = self.annotator.work
         return work.answer.prediction.masks[work.mask_index if index is None else index]
+
+
+class JobUser:
+    """Someone in front of a dock widget with long work.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+    qtbot : QtBot
+    widget : JobWidget
+        With buttons and choosers in its `controls`.
+    own : object
+        What does the work, with a `runner`.
+    """
+
+    def __init__(self, viewer: Any, qtbot: Any, widget: Any, own: Any) -> None:
+        self.viewer, self.qtbot, self.widget, self.own = viewer, qtbot, widget, own
+        self.controls = widget.controls
+
+    @property
+    def status(self) -> str:
+        """The line that says what to do next."""
+        return self.widget.status.text()
+
+    def settle(self) -> None:
+        """Wait until nothing is under way."""
+        self.own.refresh()
+        self.qtbot.waitUntil(lambda: not self.own.runner.is_busy, timeout=20000)
+        # A job may end before anyone sees that it runs.
+        QCoreApplication.processEvents()
+
+    def press(self, name: str) -> None:
+        """Press a button, as far as it can be pressed."""
+        control = getattr(self.controls, name)
+        assert control.isEnabled(), name
+        control.click()
+        self.settle()
+
+    def choose(self, name: str, value: Any) -> None:
+        """Choose an entry as a user would."""
+        box = getattr(self.controls, name)
+        index = box.findData(value)
+        assert index >= 0
+        box.setCurrentIndex(index)
+        box.activated.emit(index)
