@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 # In the main thread, and before there is work: see `annotation`.
 import torch  # noqa: F401
-from qtpy.QtWidgets import QApplication
 
 from napari_sam._qt import workspace
 from napari_sam._qt.automatic_choices import FindChoices
@@ -168,12 +167,3 @@ class AutomaticMasksWidget(JobWidget):
             f"{shown} objects of {total} masks. Move the sliders, click objects to "
             "choose them, then accept one or all."
         )
-
-
-def open_finders() -> list[AutomaticMasksWidget]:
-    """Find the widgets of all viewers."""
-    return [
-        widget
-        for widget in QApplication.allWidgets()
-        if isinstance(widget, AutomaticMasksWidget) and widget.is_open
-    ]

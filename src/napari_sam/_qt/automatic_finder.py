@@ -28,6 +28,7 @@ from napari_sam._qt.automatic_engine import (
     search_stack,
 )
 from napari_sam._qt.automatic_where import examples_in, region_in
+from napari_sam._qt.label_steps import taken_back
 from napari_sam._qt.object_writer import ObjectWriter, count_text
 from napari_sam._qt.plane_layer import PlaneLayer, lengths
 from napari_sam._qt.report import report_error, reporting
@@ -274,7 +275,7 @@ class Finder(QObject):
     def undo(self) -> None:
         """Take back what was written last, where nothing else was written since."""
         with self._errors():
-            self._say(self.writer.steps.undo())
+            self._say(taken_back(self.writer.steps.undo()))
 
     def cancel(self) -> None:
         """Stop the search; nothing is changed."""

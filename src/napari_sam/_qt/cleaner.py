@@ -18,7 +18,7 @@ from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.cleanup_engine import Cleaning, Progress, changes, cleaned
 from napari_sam._qt.cleanup_list import StepList
-from napari_sam._qt.label_steps import LabelSteps
+from napari_sam._qt.label_steps import LabelSteps, taken_back
 from napari_sam._qt.plane_layer import PlaneLayer, lengths
 from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
@@ -186,7 +186,7 @@ class Cleaner(QObject):
     def undo(self) -> None:
         """Take back the last clean-up, where nothing was edited since."""
         with self._errors():
-            self._say(self.written.undo())
+            self._say(taken_back(self.written.undo()))
 
     def save(self, path: str) -> None:
         """Save the steps that are switched on."""

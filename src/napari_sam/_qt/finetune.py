@@ -12,8 +12,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFileDialog, QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._finetuning_options import FinetuneOptions, TrainingStep
-from napari_sam._qt.automatic import open_finders
-from napari_sam._qt.commands import find_widget, open_widgets
+from napari_sam._qt.commands import find_widget
 from napari_sam._qt.controls import fill
 from napari_sam._qt.finetune_controls import TuningControls
 from napari_sam._qt.finetune_engine import OneImage, Plan, Tuned, TuningEngine
@@ -30,6 +29,7 @@ from napari_sam._qt.finetune_state import (
     progress_text,
     result_text,
 )
+from napari_sam._qt.model_chooser import offer_new_models
 from napari_sam._qt.preferences import read_preferences
 from napari_sam._qt.report import report_error
 from napari_sam._qt.runner import Receiver, Runner
@@ -222,9 +222,7 @@ class FineTuneWidget(QWidget):
 
     def _offer_model(self) -> None:
         """Put the new model into all choosers, and suggest a name for the next."""
-        choosers: list[Any] = [*open_widgets(), *open_finders()]
-        for widget in choosers:
-            widget.list_models()
+        offer_new_models()
         self._list_models(self.controls.model.currentData())
         self.controls.name.setText(free_name(self._names()))
 

@@ -69,28 +69,28 @@ class LabelSteps(QObject):
             return False
         return workspace.is_in(self._viewer, self._last[0])
 
-    def undo(self) -> str:
+    def undo(self) -> int:
         """Take back what was written last, where nothing else was written since.
 
         Returns
         -------
-        str
-            What was done, for the status line.
+        int
+            Number of pixels that were edited since, and stay as they are; where
+            "Segment Anything" takes it back, that says so, and it is 0.
         """
         if self._last is None or not self.can_undo:
-            return "There is nothing to take back."
+            return 0
         target, changes = self._last
         widget = open_widget(self._viewer)
         if widget is not None and widget.annotator.undo.is_next(changes):
             widget.annotator.undo.undo()
-            return "Taken back."
+            return 0
         left = revert_labels(target, changes)
         if widget is not None:
             widget.annotator.undo.forget(changes)
         self._last = None
         self.changed.emit()
-        rest = f" {left} pixels were edited since, and stay." if left else ""
-        return f"Taken back.{rest}"
+        return left
 
     def close(self) -> None:
         """Listen no more."""
@@ -110,3 +110,15 @@ class LabelSteps(QObject):
         if self._last is not None and changes is self._last[1]:
             self._is_undone = not self._is_undone
             self.changed.emit()
+
+
+def taken_back(left: int) -> str:
+    """Say what was taken back.
+
+    Examples
+    --------
+    >>> taken_back(0), taken_back(3)
+    ('Taken back.', 'Taken back. 3 pixels were edited since, and stay.')
+    """
+    rest = f" {left} pixels were edited since, and stay." if left else ""
+    return f"Taken back.{rest}"

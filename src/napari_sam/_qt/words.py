@@ -112,7 +112,7 @@ class WordsWidget(JobWidget):
         controls.about.setVisible(bool(about))
         count = self._count()
         controls.accept.setEnabled(is_free and sum(count.values()) > 0)
-        controls.undo.setEnabled(is_free and own.writer.can_undo)
+        controls.undo.setEnabled(is_free and own.writer.steps.can_undo)
         controls.counts.setText(
             ", ".join(f"{count[name]} {name}" for name in self._phrases())
         )

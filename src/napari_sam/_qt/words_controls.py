@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
 from napari_sam._detections import TextOptions
 from napari_sam._qt.automatic_controls import form, slider
 from napari_sam._qt.controls import button, choice, fill, grey_out, row, text
+from napari_sam._qt.keys import UNDO_TIP
 from napari_sam.registry import missing_extra
 from napari_sam.text_detector import DETECTORS
 
@@ -92,7 +93,9 @@ class WordsControls:
             "Write what is shown into the labels, in all planes that were searched; "
             "words and scores go into the table of the labels",
         )
-        self.undo = button("Undo", "Take back what was written into the labels last")
+        self.undo = button(
+            "Undo", f"Take back what was written into the labels last. {UNDO_TIP}"
+        )
 
     @property
     def options(self) -> TextOptions:

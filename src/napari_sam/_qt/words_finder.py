@@ -15,6 +15,7 @@ from napari_sam._layers import PromptLayers, ViewPlane, check_target
 from napari_sam._layers_view import image_shape, plane_name
 from napari_sam._qt import workspace
 from napari_sam._qt.automatic_engine import Progress
+from napari_sam._qt.label_steps import taken_back
 from napari_sam._qt.object_writer import ObjectWriter
 from napari_sam._qt.plane_layer import PlaneLayer
 from napari_sam._qt.report import report_error, reporting
@@ -83,6 +84,7 @@ class WordsFinder(QObject):
         self.detectors = detectors or Detectors()
         self.runner = Runner(self)
         self.writer = ObjectWriter(viewer, self.runner)
+        self.writer.steps.changed.connect(self.changed)
         self.choices = WordChoices()
         self.image: Image | None = None
         self.view: ViewPlane | None = None
@@ -251,14 +253,13 @@ class WordsFinder(QObject):
     def undo(self) -> None:
         """Take back what was written last, where nothing else was written since."""
         with self._errors():
-            left = self.writer.undo()
+            left = self.writer.steps.undo()
             if self._noted is not None and not left:
                 forget_objects(*self._noted)
             self._noted = None
-            rest = f" {left} pixels were edited since, and stay." if left else ""
             if self.found is not None:
                 self.found.dismissed.clear()
-            self._say(f"Taken back.{rest}")
+            self._say(taken_back(left))
             self._follow()
 
     def cancel(self) -> None:
@@ -275,7 +276,7 @@ class WordsFinder(QObject):
             self._dirty.stop()
             self._resting.stop()
             self._watcher.stop()
-            self.writer.numbering.stop()
+            self.writer.close()
             self.runner.close()
             self.boxes.remove()
             self.preview.remove()
