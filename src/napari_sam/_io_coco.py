@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sam._io_image import ImageFile, PathLike
 from napari_sam._io_objects import (
+    IMAGE,
+    LABEL,
+    PLANE,
     Description,
     Features,
     PlaneObject,
@@ -29,7 +32,6 @@ from napari_sam._io_outlines import pixels_inside
 from napari_sam._io_rle import compress, decode, decompress, encode
 
 # Of what readers of other programs do not know, they take no notice.
-_IMAGE, _LABEL, _PLANE = "label_image", "label", "plane"
 _SA1B_NAMES = {"score": "predicted_iou", "stability": "stability_score"}
 
 
@@ -90,7 +92,7 @@ def write_coco(
             numbers[plane] = len(images) + 1
             entry = {"id": numbers[plane], "file_name": name}
             entry |= {"height": height, "width": width}
-            entry |= {_PLANE: list(plane), _IMAGE: described(image)}
+            entry |= {PLANE: list(plane), IMAGE: described(image)}
             images.append(entry)
         for found in plane_objects(image.data):
             annotation = {
@@ -98,7 +100,7 @@ def write_coco(
                 "image_id": numbers[found.plane],
                 "category_id": 1,
                 "iscrowd": 0,
-                _LABEL: found.label,
+                LABEL: found.label,
             }
             annotation |= _mask_entry(found, (height, width), compressed)
             annotations.append(annotation | rows.get(found.label, {}))
@@ -161,7 +163,7 @@ def write_sa1b(
     height, width = image.shape
     annotations = []
     for number, found in enumerate(plane_objects(image.data), 1):
-        entry = {"id": number, _LABEL: found.label, "crop_box": [0, 0, width, height]}
+        entry = {"id": number, LABEL: found.label, "crop_box": [0, 0, width, height]}
         entry |= _mask_entry(found, (height, width), compressed=True)
         for name, value in rows.get(found.label, {}).items():
             entry[_SA1B_NAMES.get(name, name)] = value
@@ -171,7 +173,7 @@ def write_sa1b(
         "width": width,
         "height": height,
         "file_name": file_name or f"{Path(path).stem}.jpg",
-        _IMAGE: described(image),
+        IMAGE: described(image),
     }
     write_json(Path(path), {"image": about, "annotations": annotations})
 
@@ -266,17 +268,17 @@ def _label_images(content: Mapping[str, Any]) -> dict[str, ImageFile]:
 def _label_stack(planes: list[tuple[Any, list[Any]]]) -> ImageFile:
     """Paint the annotations of an image, or of all planes of a stack."""
     first = planes[0][0]
-    if _IMAGE in first:
-        description = Description.read(first[_IMAGE])
+    if IMAGE in first:
+        description = Description.read(first[IMAGE])
     else:
         description = Description.of_shape((first["height"], first["width"]))
     every = [one for _, annotations in planes for one in annotations]
-    known = all(isinstance(one.get(_LABEL), int) and one[_LABEL] for one in every)
-    numbers = [one[_LABEL] if known else i for i, one in enumerate(every, 1)]
+    known = all(isinstance(one.get(LABEL), int) and one[LABEL] for one in every)
+    numbers = [one[LABEL] if known else i for i, one in enumerate(every, 1)]
     result = description.empty(numbers)
     given = iter(numbers)
     for entry, own in planes:
-        index = tuple(int(i) for i in entry.get(_PLANE, ()))
+        index = tuple(int(i) for i in entry.get(PLANE, ()))
         if len(index) != result.ndim - 2 or min(index, default=0) < 0:
             raise ValueError(f"plane must be one of the stack, got {index}.")
         _paint(result.data[index], [(next(given), one) for one in own])

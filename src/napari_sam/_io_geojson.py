@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_sam._io_image import ImageFile, PathLike
 from napari_sam._io_objects import (
+    IMAGE,
+    LABEL,
+    PLANE,
     Description,
     Features,
     PlaneObject,
@@ -22,8 +25,6 @@ from napari_sam._io_objects import (
     write_json,
 )
 from napari_sam._io_outlines import outlines, pixels_inside
-
-_IMAGE, _LABEL, _PLANE = "label_image", "label", "plane"
 
 
 def write_geojson(
@@ -70,7 +71,7 @@ def write_geojson(
     rows = check_features(features)
     content = {
         "type": "FeatureCollection",
-        _IMAGE: described(image),
+        IMAGE: described(image),
         "features": [
             _feature(found, image.axes, rows.get(found.label, {}))
             for found in plane_objects(image.data)
@@ -98,8 +99,8 @@ def _feature(found: PlaneObject, axes: str, more: Mapping[str, Any]) -> dict[str
         "properties": {
             "objectType": "annotation",
             "name": str(found.label),
-            _LABEL: found.label,
-            _PLANE: list(found.plane),
+            LABEL: found.label,
+            PLANE: list(found.plane),
             **more,
         },
     }
@@ -134,11 +135,11 @@ def read_geojson(path: PathLike, shape: Sequence[int] | None = None) -> ImageFil
         raise ValueError(f"{file} must be a GeoJSON FeatureCollection, it is not.")
     if shape is not None:
         description = Description.of_shape(shape)
-    elif _IMAGE not in content:
+    elif IMAGE not in content:
         raise ValueError(f"shape must be given, {file} does not say how large it is.")
     try:
         if shape is None:
-            description = Description.read(content[_IMAGE])
+            description = Description.read(content[IMAGE])
         return _painted(content["features"], description)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise ValueError(
@@ -156,7 +157,7 @@ def is_geojson(content: Mapping[str, Any]) -> bool:
 
 def knows_its_size(content: Mapping[str, Any]) -> bool:
     """Whether a GeoJSON collection says of what shape the label image is."""
-    return is_geojson(content) and _IMAGE in content
+    return is_geojson(content) and IMAGE in content
 
 
 def _painted(features: list[Any], description: Description) -> ImageFile:
@@ -165,7 +166,7 @@ def _painted(features: list[Any], description: Description) -> ImageFile:
         for feature in features
         if (feature["geometry"] or {}).get("type") in ("Polygon", "MultiPolygon")
     ]
-    own = [(one.get("properties") or {}).get(_LABEL) for one in drawn]
+    own = [(one.get("properties") or {}).get(LABEL) for one in drawn]
     known = [label for label in own if isinstance(label, int) and label]
     numbers = known if len(known) == len(own) else list(range(1, len(own) + 1))
     result = description.empty(numbers)
@@ -184,7 +185,7 @@ def _painted(features: list[Any], description: Description) -> ImageFile:
 
 
 def _plane(feature: Mapping[str, Any], axes: str) -> tuple[int, ...]:
-    own = (feature.get("properties") or {}).get(_PLANE)
+    own = (feature.get("properties") or {}).get(PLANE)
     if own is not None:
         return tuple(int(i) for i in own)
     at = feature["geometry"].get("plane", {})

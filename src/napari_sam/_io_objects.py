@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Features: TypeAlias = Mapping[int, Mapping[str, Any]]
 """What is known of each label besides its pixels, such as ``{3: {"score": 0.9}}``."""
 
+# What this package adds to the objects of other formats, under the same names in all.
+IMAGE, LABEL, PLANE = "label_image", "label", "plane"
 # More pixels than any machine holds are a damaged file, not an image.
 _MOST_PIXELS = 1 << 42
 

@@ -120,34 +120,36 @@ SharpOption = Annotated[
         "(always), in windows of their own: sharper, an encoding more for each window."
     ),
 ]
-_CLEANING = "Cleaning, plane by plane, in the image's units"
+CLEANING = "Cleaning, in the image's units"
 FillHolesOption = Annotated[
     bool,
-    typer.Option("--fill-holes", help="Fill holes.", rich_help_panel=_CLEANING),
+    typer.Option("--fill-holes", help="Fill holes.", rich_help_panel=CLEANING),
 ]
 KeepLargestOption = Annotated[
     bool,
     typer.Option(
         "--keep-largest",
         help="Keep one part of each object.",
-        rich_help_panel=_CLEANING,
+        rich_help_panel=CLEANING,
     ),
 ]
 OpeningOption = Annotated[
     float,
-    typer.Option(help="Radius: cut thin bridges.", rich_help_panel=_CLEANING),
+    typer.Option(help="Radius: cut thin bridges.", rich_help_panel=CLEANING),
 ]
 ClosingOption = Annotated[
     float,
-    typer.Option(help="Radius: close narrow gaps.", rich_help_panel=_CLEANING),
+    typer.Option(help="Radius: close narrow gaps.", rich_help_panel=CLEANING),
 ]
 SmoothOption = Annotated[
     float,
-    typer.Option(help="Width of a Gaussian.", rich_help_panel=_CLEANING),
+    typer.Option(help="Width of a Gaussian.", rich_help_panel=CLEANING),
 ]
 MinSizeOption = Annotated[
     float,
-    typer.Option(help="Remove parts of less area.", rich_help_panel=_CLEANING),
+    typer.Option(
+        help="Remove parts of less area in a plane.", rich_help_panel=CLEANING
+    ),
 ]
 OverlayOption = Annotated[
     Path | None, typer.Option(help="Write a picture (PNG) of the result here, too.")

@@ -25,13 +25,17 @@ from napari_sam._cli.label_images import CleanOptions, clean, smallest_dtype
 from napari_sam._cli.planes import PlaneIndex, by_plane, put_plane
 from napari_sam._cli.prompts_file import PromptedObject, read_prompts, whole_numbers
 from napari_sam._cli.segment import (
+    CLEANING,
     AxesOption,
     ContrastOption,
+    FillHolesOption,
     ImageArgument,
+    KeepLargestOption,
     OutOption,
     Outputs,
     Sharp,
     SharpOption,
+    SmoothOption,
     check_outputs,
     open_image,
     rehearse,
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
     from napari_sam.session import Session
     from napari_sam.types import Plane, Prompts
 
-_CLEANING = "Cleaning, in 3D, in the image's units"
 PromptsArgument = Annotated[
     Path, typer.Option(help="JSON file of prompts.", show_default=False)
 ]
@@ -65,23 +68,9 @@ ConsensusOption = Annotated[
         "nearly equal spacing; takes three times as long or longer.",
     ),
 ]
-FillHolesOption = Annotated[
-    bool, typer.Option("--fill-holes", help="Fill holes.", rich_help_panel=_CLEANING)
-]
-KeepLargestOption = Annotated[
-    bool,
-    typer.Option(
-        "--keep-largest",
-        help="Keep one part of each object.",
-        rich_help_panel=_CLEANING,
-    ),
-]
-SmoothOption = Annotated[
-    float, typer.Option(help="Width of a Gaussian.", rich_help_panel=_CLEANING)
-]
 MinSizeOption = Annotated[
     float,
-    typer.Option(help="Remove parts of less volume.", rich_help_panel=_CLEANING),
+    typer.Option(help="Remove parts of less volume.", rich_help_panel=CLEANING),
 ]
 Seeds = dict[int, dict["Plane", "Prompts"]]
 
@@ -114,7 +103,7 @@ def volume(
     50, 70]}, {"id": 1, "plane": 30, "points": [[30, 40]], "point_labels": [0]}]}
 
     Of (t, z, y, x) each time point with prompts is a volume of its own; --along 0
-    follows them through time instead.
+    follows them through time instead. Labels are cleaned in 3D.
     """
     from napari_sam.session import Session
 
