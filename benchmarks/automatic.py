@@ -32,8 +32,9 @@ def load_masks(path: Path, width: int) -> Masks:
 
 def overlaps(first: Masks, second: Masks) -> NDArray[np.float64]:
     """IoU of each mask (N, H, W) with each of the others (M, H, W), (N, M)."""
-    a = first.reshape(len(first), -1).astype(np.float32)
-    b = second.reshape(len(second), -1).astype(np.float32)
+    pixels = int(np.prod(first.shape[1:]))
+    a = first.reshape(-1, pixels).astype(np.float32)
+    b = second.reshape(-1, pixels).astype(np.float32)
     shared = a @ b.T
     union = a.sum(axis=1)[:, None] + b.sum(axis=1) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

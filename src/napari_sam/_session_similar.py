@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_sam._appearance import PlaneView
 from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
+from napari_sam._likeness import Likeness, Seen
 from napari_sam._proposals import (
     EDGE_OPTIONS,
     PROPOSAL_OPTIONS,
@@ -19,12 +22,15 @@ from napari_sam._proposals import (
     ranked,
 )
 from napari_sam._regions import check_examples
-from napari_sam._similar_objects import Likeness, iter_similar
+from napari_sam._similar_objects import (
+    SIMILAR_OPTIONS,
+    Looking,
+    area_range,
+    iter_similar,
+    windows_for,
+)
 from napari_sam.predictor import Predictor
 from napari_sam.types import ImageEmbedding, Plane, Window
-
-if TYPE_CHECKING:
-    import numpy as np
 
 DEFAULT_OPTIONS = AutomaticOptions()
 
@@ -38,7 +44,9 @@ class _Image(Protocol):
     def plane_size(self) -> tuple[int, int]: ...
     def check_plane(self, plane: Plane | None) -> tuple[int, ...]: ...
     def read_plane(self, plane: Plane | None = None) -> NDArray[Any]: ...
-    def pixels(self, plane: Plane | None = None) -> NDArray[np.uint8]: ...
+    def pixels(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> NDArray[np.uint8]: ...
     def embed(
         self, plane: Plane | None = None, window: Window | None = None
     ) -> ImageEmbedding: ...
@@ -51,7 +59,7 @@ class _Image(Protocol):
         self,
         examples: ArrayLike,
         plane: Plane | None = None,
-        options: AutomaticOptions = DEFAULT_OPTIONS,
+        options: AutomaticOptions = SIMILAR_OPTIONS,
         examples_plane: Plane | None = None,
     ) -> Generator[tuple[float, Candidates], None, None]: ...
 
@@ -63,13 +71,15 @@ class SimilarMethods:
         self: _Image,
         examples: ArrayLike,
         plane: Plane | None = None,
-        options: AutomaticOptions = DEFAULT_OPTIONS,
+        options: AutomaticOptions = SIMILAR_OPTIONS,
         examples_plane: Plane | None = None,
     ) -> Generator[tuple[float, Candidates], None, None]:
         """Look for objects like given ones, a few points in each step.
 
         The features that the embedding has of the examples say where to look, so that
-        tens of points are decoded and not a thousand. The examples are found as well.
+        tens of prompts are decoded and not a thousand: at each place a point, and a
+        box of the examples' size. Examples that are small in the plane are looked for
+        in windows, each encoded by itself. The examples are found as well.
 
         Parameters
         ----------
@@ -79,14 +89,15 @@ class SimilarMethods:
             Where to look; as in `segment`.
         options : AutomaticOptions, optional
             Without an `area_range`, objects may have a third to three times the size
-            of the examples. Grid and parts are not used.
+            of the examples. Grid and parts are not used. The thresholds of score and
+            stability are lower by default than those of `AutomaticOptions`.
         examples_plane : int or tuple of int, optional
             Plane that the examples are in, if it is another.
 
         Yields
         ------
         tuple of float and Candidates
-            As `iter_candidates`.
+            As `iter_candidates`; all masks in the last step. They hardly overlap.
 
         Raises
         ------
@@ -102,7 +113,7 @@ class SimilarMethods:
         self: _Image,
         examples: ArrayLike,
         plane: Plane | None = None,
-        options: AutomaticOptions = DEFAULT_OPTIONS,
+        options: AutomaticOptions = SIMILAR_OPTIONS,
         examples_plane: Plane | None = None,
     ) -> Candidates:
         """Look for objects like given ones: `iter_similar`, collected.
@@ -186,11 +197,24 @@ def _search_similar(
     options: AutomaticOptions,
 ) -> Generator[tuple[float, Candidates], None, None]:
     source, plane = planes
-    view = PlaneView.of(image.embed(source), image.pixels(source))
-    likeness = Likeness.of(view, examples)
+
+    def see(at: Plane | None, window: Window | None) -> Seen:
+        view = PlaneView.of(image.embed(at, window), image.pixels(at, window))
+        return Seen(view, window)
+
+    areas = np.unique(examples[examples > 0], return_counts=True)[1]
     if options.area_range is None:
-        options = replace(options, area_range=likeness.area_range)
-    if source != plane:
-        view = PlaneView.of(image.embed(plane), image.pixels(plane))
-    values = image.read_plane(plane)
-    yield from iter_similar(image.predictor, view, values, likeness, options)
+        options = replace(options, area_range=area_range(areas))
+    windows = windows_for(areas, image.plane_size)
+    there = [w for w in windows if w is None or examples[w.slices].any()]
+    likeness = Likeness.of([see(source, window) for window in there], examples)
+    is_here = source == plane
+    looking = Looking(
+        partial(see, plane),
+        windows,
+        image.read_plane(plane),
+        likeness,
+        examples if is_here else None,
+        options,
+    )
+    yield from iter_similar(image.predictor, looking)

@@ -222,6 +222,8 @@ class SearchedPart:
         Of the whole plane.
     window : Window, optional
         The part; the whole plane if None.
+    edge : int
+        Pixels: a mask that ends this near the edge of a part was cut by it.
     """
 
     def __init__(
@@ -230,20 +232,28 @@ class SearchedPart:
         embedding: ImageEmbedding,
         plane_size: tuple[int, int],
         window: Window | None = None,
+        edge: int = CROP_EDGE,
     ) -> None:
         self.predictor, self.embedding = predictor, embedding
-        self.plane_size, self.window = plane_size, window
+        self.plane_size, self.window, self.edge = plane_size, window, edge
         self.at = (0, 0) if window is None else (window.row_min, window.column_min)
         self._enlarger = Enlarger(embedding.plane_size)
 
     def masks(
-        self, points: NDArray[np.float64], options: AutomaticOptions
+        self,
+        points: NDArray[np.float64],
+        options: AutomaticOptions,
+        prompts: Sequence[Prompts] | None = None,
     ) -> list[Candidate]:
-        """Decode points (N, 2) of the part; return the masks that are good enough."""
-        prompts = [Prompts(points=point[None]) for point in points]
+        """Decode points (N, 2) of the part; return the masks that are good enough.
+
+        Three masks of each point; or one mask of each of the prompts, if there are
+        some, one for each point.
+        """
+        asked = prompts or [Prompts(points=point[None]) for point in points]
         threshold = options.pred_iou_thresh
         logits, scores = self.predictor.decode(
-            self.embedding, prompts, True, min_score=threshold
+            self.embedding, asked, prompts is None, min_score=threshold
         )
         found = []
         for number, index in (scores > threshold).nonzero().tolist():
@@ -295,7 +305,7 @@ class SearchedPart:
         edges = (box[0], box[1], box[2] - 1, box[3] - 1)
         whole = (0, 0, *self.plane_size)
         return any(
-            abs(edge - cut) <= CROP_EDGE < abs(edge - end)
+            abs(edge - cut) <= self.edge < abs(edge - end)
             for edge, cut, end in zip(edges, part, whole, strict=True)
         )
 

@@ -146,6 +146,8 @@ class AutomaticMasksWidget(JobWidget):
             (controls.overlap, own.choices.overlap),
         ):
             box.setCurrentIndex(box.findData(value))
+        if controls.values != own.choices.filters:
+            controls.show_filters(own.choices.filters)
 
     def _text(self, shown: int) -> str:
         """Say what was done, and what to do next."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from napari_sam._qt.automatic_engine import Filters, Numbered
 from napari_sam._qt.plane_layer import lengths
+from napari_sam._similar_objects import SIMILAR_OPTIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,21 @@ if TYPE_CHECKING:
 Mode = Literal["everything", "similar", "region", "free"]
 Overlap = Literal["protect", "overwrite"]
 GRIDS = (8, 16, 32, 64)
+
+
+def first_filters(mode: Mode) -> Filters:
+    """Return what a mode begins with: what looks like an example may be less sure.
+
+    Examples
+    --------
+    >>> first_filters("everything").score, first_filters("similar").score
+    (0.88, 0.7)
+    """
+    if mode != "similar":
+        return Filters()
+    return Filters(
+        SIMILAR_OPTIONS.pred_iou_thresh, SIMILAR_OPTIONS.stability_score_thresh
+    )
 
 
 @dataclass(frozen=True)

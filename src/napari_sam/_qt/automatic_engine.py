@@ -100,7 +100,8 @@ def search(engine: Engine, request: Search) -> Generator[Progress, None, Candida
     for done, found in steps:
         parts.append(found)
         count = sum(map(len, parts))
-        yield Progress(done, f"Looking for objects, {count} masks so far")
+        so_far = f", {count} masks so far" if count else ""
+        yield Progress(done, f"Looking for objects{so_far}")
     return Candidates.join(parts)
 
 

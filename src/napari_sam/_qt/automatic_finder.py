@@ -17,7 +17,7 @@ from napari_sam._layers import (
 )
 from napari_sam._layers_view import image_shape, plane_name
 from napari_sam._qt import workspace
-from napari_sam._qt.automatic_choices import FindChoices, Found
+from napari_sam._qt.automatic_choices import FindChoices, Found, first_filters
 from napari_sam._qt.automatic_engine import (
     Numbered,
     PlaneLabels,
@@ -157,6 +157,10 @@ class Finder(QObject):
     def choose(self, **choices: Any) -> None:
         """Change choices; see `FindChoices`."""
         before, self.choices = self.choices, replace(self.choices, **choices)
+        # Unless the user has moved a slider.
+        if before.filters == first_filters(before.mode):
+            filters = choices.get("filters", first_filters(self.choices.mode))
+            self.choices = replace(self.choices, filters=filters)
         if self.choices.filters != before.filters:
             self._filter()
         self.refresh()

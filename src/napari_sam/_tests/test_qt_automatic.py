@@ -239,6 +239,7 @@ def test_like_the_selected_label(user, discs):
     user.settle()
     user.choose("target", labels)
     user.choose("mode", "similar")
+    assert user.controls.score.value() == user.own.choices.filters.score == 0.7
     user.press("run")
     assert "known has no label 1" in user.status
     labels.data[16:32, 16:32] = 1

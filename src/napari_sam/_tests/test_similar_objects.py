@@ -7,6 +7,7 @@ import pytest
 
 import napari_sam as ns
 from napari_sam._candidates import Candidates
+from napari_sam._similar_objects import MOST_WINDOWS, windows_for
 from napari_sam._tests.golden import Recording, iou
 from napari_sam._tests.seeing_predictor import SeeingPredictor
 from napari_sam._tests.test_automatic import FOUR, discs
@@ -62,6 +63,40 @@ def test_size_of_similar_objects_can_be_given(session):
     example = discs(FOUR[:1]) > 0
     options = ns.AutomaticOptions(area_range=(100, 300))
     assert not len(session.find_similar(example, options=options).select())
+
+
+def test_small_objects_are_found_in_windows():
+    """Each once, also where windows overlap; the example's brightness is not theirs."""
+    rows, columns = np.mgrid[60:960:150, 55:960:150].reshape(2, -1)
+    size, places = (1000, 1000), list(zip(rows.tolist(), columns.tolist(), strict=True))
+    grid = np.indices(size)
+    plane = np.zeros(size, np.uint8)
+    for row, column in places:
+        near = np.hypot(grid[0] - row, grid[1] - column) <= 6
+        plane[near] = 150 + (row + column) % 100
+    example = (plane > 0) & (np.hypot(grid[0] - 60, grid[1] - 55) <= 8)
+    session = ns.Session(plane, SeeingPredictor())
+    found = session.find_similar(example).select()
+    assert session.predictor.encoded > 4
+    labels = found.label_image()
+    hit = [labels[place] for place in places]
+    assert len(set(hit)) == len(places) == len(found)
+    assert 0 not in hit
+
+
+@pytest.mark.parametrize("size", [(600, 1200), (40, 3000), (512, 512), (5000, 5000)])
+@pytest.mark.parametrize("area", [1, 80, 300, 10**5])
+def test_windows_cover_the_plane_and_are_few(size, area):
+    """In the whole plane or in windows, the examples are not tiny, as far as can be."""
+    windows = windows_for(np.array([area]), size)
+    assert 1 <= len(windows) <= MOST_WINDOWS
+    if windows == [None]:
+        return
+    covered = np.zeros(size, bool)
+    for window in windows:
+        covered[window.slices] = True
+    assert covered.all()
+    assert max(windows[0].shape) < max(size)
 
 
 def test_coins_by_one_coin(predictor):
