@@ -338,6 +338,8 @@ def _prompt_hint(scene: Scene, choices: Choices) -> str:
 
 
 def _sentence(text: str) -> str:
+    """Turn what an error says into a sentence for people, who know no arguments."""
+    text = text.replace("object_id", "the object's number")
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!")) else f"{text}."
 
