@@ -64,7 +64,7 @@ class VolumeMethods:
             At once, if there are no seeds, or none shows the object; a plane, prompt or
             mask does not fit the image; or it has no such axis.
         """
-        stack, found = stack_of(self, {1: seeds}, along)
+        stack, found = stack_of(self, {1: seeds}, along, options)
         wanted = stack.positions(planes)
         return _single(stack, found, wanted, options)
 
@@ -129,7 +129,7 @@ class VolumeMethods:
             At once, as `propagate`, or if an id is no whole number from 1.
         """
         check_ids(seeds)
-        stack, found = stack_of(self, seeds, along)
+        stack, found = stack_of(self, seeds, along, options)
         wanted = stack.positions(planes)
         return _labelled(stack, found, wanted, options)
 
@@ -158,7 +158,7 @@ class VolumeMethods:
             At once, as `propagate_objects`.
         """
         check_ids(seeds)
-        stack, found = stack_of(self, seeds, along)
+        stack, found = stack_of(self, seeds, along, options)
         wanted = stack.positions(planes)
         return _predicted(stack, found, wanted, options)
 
@@ -237,7 +237,7 @@ def _labels(
     if consensus:
         return result_of(_agreed(image, seeds, along, options)).labels
     check_ids(seeds)
-    stack, found = stack_of(image, seeds, along)
+    stack, found = stack_of(image, seeds, along, options)
     return result_of(collected(stack, found, options))
 
 
@@ -248,8 +248,8 @@ def _agreed(
     options: PropagationOptions,
 ) -> Generator[tuple[int, int], None, Consensus]:
     check_ids(seeds)
+    stack, found = stack_of(image, seeds, along, options)
     check_nearly_isotropic(options)
-    stack, found = stack_of(image, seeds, along)
     return agreed(stack, found, options)
 
 

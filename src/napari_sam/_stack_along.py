@@ -108,6 +108,8 @@ class StackAlong:
         """Positions along the axis; all if none are given."""
         if planes is None:
             return list(range(len(self)))
+        if not isinstance(planes, Iterable):
+            raise ValueError(f"planes must be a list of planes, got {planes!r}.")
         return [
             self.image.check_plane(p if isinstance(p, tuple) else self.plane(p))[
                 self.along
@@ -133,9 +135,14 @@ class StackAlong:
 
 
 def stack_of(
-    image: StackImage, seeds: Mapping[int, Mapping[Plane, Seed]], along: int
+    image: StackImage,
+    seeds: Mapping[int, Mapping[Plane, Seed]],
+    along: int,
+    options: PropagationOptions,
 ) -> tuple[StackAlong, dict[int, dict[int, Seed]]]:
-    """Check seeds of all objects; returns the stack and seeds by position in it."""
+    """Check what is asked for; returns the stack and seeds by position in it."""
+    if not isinstance(options, PropagationOptions):
+        raise ValueError(f"options must be PropagationOptions, got {options!r}.")
     shape = image.stack_shape
     is_axis = isinstance(along, (int, np.integer)) and not isinstance(along, bool)
     if not shape or not is_axis or not 0 <= along < len(shape):

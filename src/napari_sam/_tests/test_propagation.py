@@ -584,6 +584,21 @@ def test_bad_options_are_refused(options: dict[str, Any]) -> None:
         ns.PropagationOptions(**options)
 
 
+@pytest.mark.parametrize("options", [None, 5, {"spacing": (5, 1, 1)}])
+@pytest.mark.parametrize("method", ["propagate", "segment_volume"])
+def test_what_are_no_options_is_refused_at_once(method: str, options: Any) -> None:
+    """Before the first plane."""
+    session = session_of(ball((6, 24, 20), 5))
+    with pytest.raises(ValueError, match="options must be PropagationOptions, got"):
+        getattr(session, method)({0: GOOD}, options=options)
+
+
+def test_what_are_no_planes_is_refused_at_once() -> None:
+    """A number is no list of planes."""
+    with pytest.raises(ValueError, match="planes must be a list of planes, got 5"):
+        session_of(ball((6, 24, 20), 5)).propagate({0: GOOD}, planes=5)
+
+
 def test_the_real_model_follows_a_ball(predictor: ns.Predictor) -> None:
     """MobileSAM with one box: the ball is found, and nothing far from it."""
     z, y, x = np.indices((5, 64, 64))
