@@ -163,7 +163,7 @@ class _Run:
         else:
             now = self.progress = state[0]
             trainer.restore(state[1])
-        before, last_check = now.seconds, now.number
+        before, last_check, last = now.seconds, now.number, None
         while not self._is_over(before + perf_counter() - began):
             now.number += 1
             losses = trainer.step(now.number, self._done())
@@ -172,12 +172,14 @@ class _Run:
             # The first step changes much, at once.
             if now.number == 1 or now.number % self.options.check_every == 0:
                 step = self._check(step, trainer, check)
-                last_check = now.number
+                last_check, last = now.number, step.held_out
             yield step
         if now.number > last_check:
-            last = TrainingStep(now.number, before + perf_counter() - began)
-            yield self._check(last, trainer, check)
-        yield from self._look_between(trainer, check)
+            step = TrainingStep(now.number, before + perf_counter() - began)
+            step = self._check(step, trainer, check)
+            last = step.held_out
+            yield step
+        yield from self._look_between(trainer, check, last)
         resume_path(self.target).unlink(missing_ok=True)
 
     def _predictor(self) -> Predictor:
@@ -249,12 +251,20 @@ class _Run:
         return True
 
     def _look_between(
-        self, trainer: Trainer, check: Checker
+        self, trainer: Trainer, check: Checker, last: HeldOut | None
     ) -> Generator[TrainingStep, None, None]:
-        """Look for something better between the base and the best model."""
+        """Look for something better between the base and a tuned model.
+
+        That is the best one, or the last: it may know more, but have forgotten too
+        much to be the best, and on the way there is less forgotten.
+        """
         now = self.progress
         tuned = now.weights
-        if tuned is None or now.best is None:
+        if now.best is None:
+            return
+        if last is not None and last.mean > now.best.mean:
+            tuned = {name: one.clone() for name, one in trainer.average.items()}
+        if tuned is None:
             return
         for share in SHARES:
             weights = trainer.between(share, tuned)

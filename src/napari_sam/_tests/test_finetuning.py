@@ -19,7 +19,7 @@ from napari_sam import (
     _finetuning_trainer,
     finetuning,
 )
-from napari_sam._finetuning_check import KEPT, chosen_objects, merit
+from napari_sam._finetuning_check import KEPT, Checker, chosen_objects, merit
 from napari_sam._finetuning_copy import is_trained
 from napari_sam._finetuning_data import LabelledImage
 from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
@@ -173,6 +173,32 @@ def test_photographs_are_looked_at_only_for_what_could_be_best(tiny, tmp_path):
         assert np.isnan(found.kept) != (merit(alone, start) > merit(best, start))
         if step.is_best:
             best = found
+
+
+def test_what_knows_more_but_forgot_is_looked_for_half_way(tiny, tmp_path, monkeypatch):
+    """Between the base and the last weights, though none was better than the base."""
+    start = dict(tiny_predictor().model.named_parameters())
+    ways = []
+
+    class Forgetting(Checker):
+        """The farther the weights are, the more they know; the farthest forgot all."""
+
+        def __call__(self, weights):
+            way = sum(float((w - start[n]).detach().norm()) for n, w in weights.items())
+            ways.append(way)
+            return HeldOut(way, way, way, way)
+
+        def with_kept(self, held_out):
+            forgot = 0 < held_out.mean == max(ways)
+            return replace(held_out, kept=0.0 if forgot else 1.0)
+
+    monkeypatch.setattr(finetuning, "Checker", Forgetting)
+    options = replace(QUICK, steps=4, check_every=1, learning_rate=1e-5)
+    steps = list(finetune(pairs(), tmp_path / "a.pt", options=options))
+    assert not any(step.is_best for step in steps[: -len(finetuning.SHARES)])
+    found = np.array(ways[-len(finetuning.SHARES) :]) / max(ways)
+    np.testing.assert_allclose(found, finetuning.SHARES, rtol=1e-2)
+    assert steps[-len(finetuning.SHARES)].is_best
 
 
 def test_accumulated_rounds_make_one_update():
