@@ -76,7 +76,7 @@ def windows_for(
     >>> windows_for(np.array([400]), (600, 600))
     [None]
     >>> len(windows_for(np.array([80]), (600, 1200)))
-    18
+    15
     """
     radius = float(np.sqrt(np.median(areas) / np.pi))
     if radius * MODEL_SIZE / max(plane_size) >= SMALL_RADIUS:

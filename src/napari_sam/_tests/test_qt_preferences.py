@@ -118,7 +118,7 @@ def test_long_work_is_in_napari_as_well(user, counting):  # noqa: F811
     user.settle()
     user.start()
     user.wait(lambda: len(own.ready) == 3)
-    assert user.controls.picture.pixmap().height() > 0
+    user.wait(lambda: user.controls.picture.pixmap().height() > 0)
     np.testing.assert_array_equal(own.work.picture.pixels, own.image.data[0])
     assert user.controls.planes._ready == {0, 1, 2}
     assert "of 2.0 GiB" in user.controls.bars.bars["memory"].format()
