@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Shapes
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sam._layers import (
-    PromptLayers,
     ViewPlane,
     check_target,
 )
-from napari_sam._layers_view import image_shape, plane_name
+from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.automatic_choices import FindChoices, Found, first_filters
 from napari_sam._qt.automatic_engine import (
     Numbered,
     PlaneLabels,
-    Progress,
     Search,
     StackSearch,
     search,
@@ -29,27 +27,24 @@ from napari_sam._qt.automatic_engine import (
 )
 from napari_sam._qt.automatic_where import examples_in, region_in
 from napari_sam._qt.label_steps import taken_back
-from napari_sam._qt.object_writer import ObjectWriter, count_text
-from napari_sam._qt.plane_layer import PlaneLayer, lengths
-from napari_sam._qt.report import report_error, reporting
-from napari_sam._qt.runner import Receiver, Runner
-from napari_sam._qt.scene import download_text, read_scene
-from napari_sam._qt.state import Choices
-from napari_sam._qt.watch import Watcher
+from napari_sam._qt.object_finder import ObjectFinder
+from napari_sam._qt.object_writer import count_text
+from napari_sam._qt.plane_layer import lengths
+from napari_sam._qt.scene import download_text
 from napari_sam.automatic import AutomaticOptions
 from napari_sam.sharpening import LARGE_PLANE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from napari.layers import Image, Labels
+    from napari.layers import Image
 
     from napari_sam._candidates import Candidates
     from napari_sam._qt.engine import Engine, Source
     from napari_sam.types import Plane
 
 
-class Finder(QObject):
+class Finder(ObjectFinder):
     """Finds objects by itself, lets them be chosen, and writes them into labels.
 
     Parameters
@@ -65,62 +60,21 @@ class Finder(QObject):
     objects is another one, and `chosen_changed` when another of them is chosen.
     """
 
-    changed = Signal()
     filtered = Signal()
     chosen_changed = Signal(int)
 
     def __init__(
         self, viewer: Any, engine: Engine, parent: QObject | None = None
     ) -> None:
-        super().__init__(parent)
-        self.viewer, self.engine = viewer, engine
-        self.runner = Runner(self)
-        self.writer = ObjectWriter(viewer, self.runner)
-        self.writer.steps.changed.connect(self.changed)
-        self.choices = FindChoices()
-        self.image: Image | None = None
+        super().__init__(viewer, engine, FindChoices(), parent)
         self.region: Shapes | None = None
-        self.view: ViewPlane | None = None
-        self.source: Source | None = None
-        self.problem = ""
         self.found: Found | None = None
         self.dismissed: set[int] = set()
         self.chosen = 0
-        self.message = ""
-        self.progress = Progress(0, "")
-        self.preview = PlaneLayer(viewer, "found objects")
-        self._is_closed = False
-        self._dirty = QTimer(self)
-        self._dirty.setSingleShot(True)
-        self._dirty.timeout.connect(self.refresh)
-        self._watcher = Watcher(viewer, self._mark_dirty, self._mark_dirty)
 
-    def _mark_dirty(self, event: Any = None) -> None:
-        if not self._is_closed:
-            self._dirty.start()
-
-    def refresh(self) -> None:
-        """Read off the viewer what can be done now."""
-        if self._is_closed:
-            return
-        images = workspace.images_of(self.viewer)
-        if not workspace.is_in(self.viewer, self.image):
-            self.image = images[0] if images else None
-        if not workspace.is_in(self.viewer, self.target):
-            self.writer.target = workspace.labels_of(self.viewer, self.image)
+    def _on_refreshed(self) -> None:
         if not workspace.is_in(self.viewer, self.region):
             self.region = next(iter(self.regions), None)
-        if self.found is not None and not workspace.is_in(
-            self.viewer, self.found.image
-        ):
-            self._forget()
-        scene = read_scene(
-            self.viewer, self.image, PromptLayers(), Choices(self.choices.model)
-        )
-        self.view, self.source = scene.view, scene.source
-        self.problem = scene.problem or ""
-        self._watcher.watch(self.image, PromptLayers())
-        self.changed.emit()
 
     @property
     def regions(self) -> list[Shapes]:
@@ -134,11 +88,6 @@ class Finder(QObject):
         return download_text(self.choices.model)
 
     @property
-    def is_stack(self) -> bool:
-        """Whether the image has more than one plane."""
-        return self.image is not None and len(image_shape(self.image)) > 2
-
-    @property
     def is_large(self) -> bool:
         """Whether planes are searched tile by tile, and written as they come."""
         if self.image is None or self.view is None:
@@ -146,11 +95,6 @@ class Finder(QObject):
         shape = image_shape(self.image)
         rows, columns = (shape[axis] for axis in self.view.plane_axes)
         return rows * columns > LARGE_PLANE
-
-    @property
-    def target(self) -> Labels | None:
-        """Labels that are written into; made when needed."""
-        return self.writer.target
 
     # What the user does
 
@@ -163,12 +107,6 @@ class Finder(QObject):
             self.choices = replace(self.choices, filters=filters)
         if self.choices.filters != before.filters:
             self._filter()
-        self.refresh()
-
-    def set_layers(self, **layers: Any) -> None:
-        """Choose the `image`, the `target` labels or the `region` of shapes."""
-        for name, layer in layers.items():
-            setattr(self.writer if name == "target" else self, name, layer)
         self.refresh()
 
     def run(self) -> None:
@@ -208,13 +146,9 @@ class Finder(QObject):
     def run_stack(self) -> None:
         """Look for objects in the whole stack, and write them into the labels."""
         self.refresh()
-        view, image = self.view, self.image
-        if image is None or view is None or self.source is None or not view.index:
-            return
-        # Along the last axis that is not shown: of a time series of stacks, the stack.
-        count = image_shape(image)[view.sliced_axes[-1]]
-        planes = [plane_name((*view.index[:-1], at)) for at in range(count)]
-        self._search_planes(image, view, planes)
+        view, image, planes = self.view, self.image, self.stack_planes()
+        if image is not None and view is not None and planes:
+            self._search_planes(image, view, planes)
 
     def _search_planes(
         self, image: Image, view: ViewPlane, planes: Sequence[Plane]
@@ -281,36 +215,7 @@ class Finder(QObject):
         with self._errors():
             self._say(taken_back(self.writer.steps.undo()))
 
-    def cancel(self) -> None:
-        """Stop the search; nothing is changed."""
-        self.engine.transfer.cancel()
-        self.runner.cancel()
-        self._say("Cancelled; nothing was changed.")
-
-    def close(self) -> None:
-        """Let go of viewer and worker."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._dirty.stop()
-            self._watcher.stop()
-            self.writer.close()
-            self.runner.close()
-            self.preview.remove()
-
     # What follows from it
-
-    def _submit(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        self.progress = Progress(0, "Starting")
-        self.runner.submit(work, self._receiver(done))
-        self.changed.emit()
-
-    def _receiver(self, done: Callable[[Any], None]) -> Receiver:
-        return Receiver(done, self._on_failure, self._on_step)
-
-    def _on_step(self, step: Any) -> None:
-        if isinstance(step, Progress):
-            self.progress = step
-            self.changed.emit()
 
     def _on_found(self, image: Image, view: ViewPlane, every: Candidates) -> None:
         self.dismissed.clear()
@@ -386,13 +291,3 @@ class Finder(QObject):
         self.chosen = 0
         self.preview.remove()
         self.filtered.emit()
-
-    def _say(self, text: str) -> None:
-        self.message = text
-        self.changed.emit()
-
-    def _on_failure(self, error: Exception) -> None:
-        self._say(report_error(error))
-
-    def _errors(self) -> Any:
-        return reporting(self._on_failure)

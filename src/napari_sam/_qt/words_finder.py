@@ -8,21 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, QTimer
 
 from napari_sam._detections import TextBox, check_phrases
-from napari_sam._layers import PromptLayers, ViewPlane, check_target
-from napari_sam._layers_view import image_shape, plane_name
-from napari_sam._qt import workspace
+from napari_sam._layers import ViewPlane, check_target
+from napari_sam._layers_view import image_shape
 from napari_sam._qt.automatic_engine import Progress
 from napari_sam._qt.label_steps import taken_back
-from napari_sam._qt.object_writer import ObjectWriter
-from napari_sam._qt.plane_layer import PlaneLayer
-from napari_sam._qt.report import report_error, reporting
-from napari_sam._qt.runner import Receiver, Runner
-from napari_sam._qt.scene import download_text, read_scene
-from napari_sam._qt.state import Choices
-from napari_sam._qt.watch import Watcher
+from napari_sam._qt.object_finder import ObjectFinder
+from napari_sam._qt.scene import download_text
 from napari_sam._qt.words_choices import FoundWords, WordChoices
 from napari_sam._qt.words_engine import (
     BoxSearch,
@@ -46,7 +40,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Labels
 
-    from napari_sam._qt.engine import Engine, Source
+    from napari_sam._qt.engine import Engine
     from napari_sam.types import Plane
 
 # Milliseconds that a slider rests before boxes and masks follow.
@@ -54,7 +48,7 @@ REST = 60
 Job = Literal["", "find", "masks", "write"]
 
 
-class WordsFinder(QObject):
+class WordsFinder(ObjectFinder):
     """Finds what words name, filters it, and writes it into labels.
 
     Parameters
@@ -64,13 +58,7 @@ class WordsFinder(QObject):
         What the worker calls.
     detectors : Detectors, optional
     parent : QObject, optional
-
-    Notes
-    -----
-    `changed` is sent when there is something new to show.
     """
-
-    changed = Signal()
 
     def __init__(
         self,
@@ -79,68 +67,20 @@ class WordsFinder(QObject):
         detectors: Detectors | None = None,
         parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
-        self.viewer, self.engine = viewer, engine
+        super().__init__(viewer, engine, WordChoices(), parent)
         self.detectors = detectors or Detectors()
-        self.runner = Runner(self)
-        self.writer = ObjectWriter(viewer, self.runner)
-        self.writer.steps.changed.connect(self.changed)
-        self.choices = WordChoices()
-        self.image: Image | None = None
-        self.view: ViewPlane | None = None
-        self.source: Source | None = None
-        self.problem = ""
-        self.message = ""
         self.found: FoundWords | None = None
         self.job: Job = ""
-        self.progress = Progress(0, "")
         self.boxes = BoxLayer(viewer, self._on_deleted)
-        self.preview = PlaneLayer(viewer, "found objects")
         self._drawn: tuple[Any, ...] = ()
         self._noted: tuple[Labels, list[int]] | None = None
-        self._is_closed = False
-        self._dirty = QTimer(self)
-        self._dirty.setSingleShot(True)
-        self._dirty.timeout.connect(self.refresh)
         self._resting = QTimer(self)
         self._resting.setSingleShot(True)
         self._resting.setInterval(REST)
         self._resting.timeout.connect(self._follow)
-        self._watcher = Watcher(viewer, self._mark_dirty, self._mark_dirty)
 
-    def _mark_dirty(self, event: Any = None) -> None:
-        if not self._is_closed:
-            self._dirty.start()
-
-    def refresh(self) -> None:
-        """Read off the viewer what can be done now."""
-        if self._is_closed:
-            return
-        images = workspace.images_of(self.viewer)
-        if not workspace.is_in(self.viewer, self.image):
-            self.image = images[0] if images else None
-        if not workspace.is_in(self.viewer, self.target):
-            self.writer.target = workspace.labels_of(self.viewer, self.image)
-        if self.found and not workspace.is_in(self.viewer, self.found.image):
-            self._forget()
-        scene = read_scene(
-            self.viewer, self.image, PromptLayers(), Choices(self.choices.model)
-        )
-        self.view, self.source = scene.view, scene.source
-        self.problem = scene.problem or ""
-        self._watcher.watch(self.image, PromptLayers())
+    def _on_refreshed(self) -> None:
         self._follow()
-        self.changed.emit()
-
-    @property
-    def target(self) -> Labels | None:
-        """Labels that are written into; made when needed."""
-        return self.writer.target
-
-    @property
-    def is_stack(self) -> bool:
-        """Whether the image has more than one plane."""
-        return self.image is not None and len(image_shape(self.image)) > 2
 
     @property
     def lacking(self) -> str:
@@ -194,12 +134,6 @@ class WordsFinder(QObject):
             check_detector_folder(Path(folder))
             self.choose(detector=str(folder))
 
-    def set_layers(self, **layers: Any) -> None:
-        """Choose the `image`, or the `target` labels."""
-        for name, layer in layers.items():
-            setattr(self.writer if name == "target" else self, name, layer)
-        self.refresh()
-
     def find(self) -> None:
         """Look for the words in the displayed plane."""
         if self.view is not None:
@@ -207,11 +141,9 @@ class WordsFinder(QObject):
 
     def find_stack(self) -> None:
         """Look for the words in every plane along the last axis that is not shown."""
-        view = self.view
-        if view is None or self.image is None or not view.index:
-            return
-        count = image_shape(self.image)[view.sliced_axes[-1]]
-        self._find([plane_name((*view.index[:-1], at)) for at in range(count)])
+        planes = self.stack_planes()
+        if planes:
+            self._find(planes)
 
     def _find(self, planes: Sequence[Plane]) -> None:
         self.refresh()
@@ -225,7 +157,7 @@ class WordsFinder(QObject):
             work = partial(find_words, self.engine, self.detectors, request)
             self.message = ""
             done = partial(self._on_found, self.image, self.view, request)
-            self._submit("find", work, done)
+            self._begin("find", work, done)
 
     def accept(self) -> None:
         """Write what is shown into the labels, of all planes that were searched."""
@@ -248,7 +180,7 @@ class WordsFinder(QObject):
             self.runner.cancel()
             work = partial(label_boxes, self.engine, found.request.source, planes)
             taken = {(plane, n) for plane, boxes in shown.items() for n in boxes}
-            self._submit("write", work, partial(self._on_named, found, taken))
+            self._begin("write", work, partial(self._on_named, found, taken))
 
     def undo(self) -> None:
         """Take back what was written last, where nothing else was written since."""
@@ -264,26 +196,19 @@ class WordsFinder(QObject):
 
     def cancel(self) -> None:
         """Stop what is being done; nothing is changed."""
-        self.engine.transfer.cancel()
-        self.runner.cancel()
         self.job = ""
-        self._say("Cancelled; nothing was changed.")
+        super().cancel()
 
     def close(self) -> None:
         """Let go of viewer and worker."""
         if not self._is_closed:
-            self._is_closed = True
-            self._dirty.stop()
             self._resting.stop()
-            self._watcher.stop()
-            self.writer.close()
-            self.runner.close()
+            super().close()
             self.boxes.remove()
-            self.preview.remove()
 
     # What follows from it
 
-    def _submit(
+    def _begin(
         self, job: Job, work: Callable[[], Any], done: Callable[[Any], None]
     ) -> None:
         def finished(result: Any) -> None:
@@ -291,9 +216,7 @@ class WordsFinder(QObject):
             done(result)
 
         self.job = job
-        self.progress = Progress(0, "Starting")
-        self.runner.submit(work, Receiver(finished, self._on_failure, self._on_step))
-        self.changed.emit()
+        self._submit(work, finished)
 
     def _on_step(self, step: Any) -> None:
         if isinstance(step, Progress):
@@ -325,7 +248,7 @@ class WordsFinder(QObject):
         if missing:
             request = BoxSearch(found.request.source, view.plane, missing)
             work = partial(segment_boxes, self.engine, request)
-            self._submit("masks", work, lambda _: self._draw())
+            self._begin("masks", work, lambda _: self._draw())
         self.changed.emit()
 
     def _draw(self) -> None:
@@ -377,8 +300,8 @@ class WordsFinder(QObject):
 
         with self._errors():
             self.writer.prepare(found.image, found.view, self.preview.layer)
-            receiver = Receiver(written, self._on_failure, self._on_step)
-            self.writer.write(found.view, named.planes, self.choices.overlap, receiver)
+            overlap, receiver = self.choices.overlap, self._receiver(written)
+            self.writer.write(found.view, named.planes, overlap, receiver)
 
     def _forget(self) -> None:
         self.found = None
@@ -386,13 +309,6 @@ class WordsFinder(QObject):
         self.boxes.remove()
         self.preview.remove()
 
-    def _say(self, text: str) -> None:
-        self.message = text
-        self.changed.emit()
-
     def _on_failure(self, error: Exception) -> None:
         self.job = ""
-        self._say(report_error(error))
-
-    def _errors(self) -> Any:
-        return reporting(self._on_failure)
+        super()._on_failure(error)
