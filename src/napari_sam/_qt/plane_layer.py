@@ -8,13 +8,14 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_sam._layers_view import world_matrix
-from napari_sam._qt.preview import draw, place_at, plane_labels, plane_placement
+from napari_sam._qt.preview import draw, plane_labels, plane_placement
 from napari_sam._qt.volume_units import is_length_unit, micrometres
 from napari_sam._qt.workspace import (
     PREVIEW,
     ROLE,
     add_keeping_selection,
     is_in,
+    place_at,
 )
 
 if TYPE_CHECKING:

@@ -12,18 +12,22 @@ from numpy.typing import NDArray
 from napari_sam._layers import ViewPlane
 from napari_sam._layers_make import placement
 from napari_sam._layers_view import image_shape
+from napari_sam._qt.outline import WindowOutline
 from napari_sam._qt.workspace import (
     PREVIEW,
     ROLE,
     add_keeping_selection,
     find_prompts,
     is_in,
+    place_at,
 )
 from napari_sam.types import Prediction
 
 
 class Preview:
     """A Labels layer of one plane that shows a mask before it is accepted.
+
+    With an outline of the window that was looked at, where there was one.
 
     Parameters
     ----------
@@ -33,6 +37,7 @@ class Preview:
     def __init__(self, viewer: Any) -> None:
         self.viewer = viewer
         self.layer: Labels | None = None
+        self.outline = WindowOutline(viewer)
         self._drawn: tuple[Prediction, int, int] | None = None
 
     def show(
@@ -67,6 +72,7 @@ class Preview:
         place_at(layer, plane_placement(image, view))
         if not layer.visible:
             layer.visible = True
+        self.outline.show(prediction.window, image, view)
 
     def prepare(self, image: Image, view: ViewPlane) -> None:
         """Make the layer, still empty and hidden, if it is not there.
@@ -99,12 +105,14 @@ class Preview:
         add_keeping_selection(self.viewer, self.layer, shapes or points)
 
     def hide(self) -> None:
-        """Hide the mask."""
+        """Hide the mask, and the outline."""
+        self.outline.hide()
         if self.layer is not None and self.layer.visible:
             self.layer.visible = False
 
     def remove(self) -> None:
-        """Take the layer out of the viewer."""
+        """Take the layers out of the viewer."""
+        self.outline.remove()
         if self.layer is not None and is_in(self.viewer, self.layer):
             self.viewer.layers.remove(self.layer)
         self.layer = None
@@ -168,13 +176,3 @@ def draw(layer: Labels, data: NDArray[Any]) -> None:
     # Assigning would have napari look at the extent of every layer in the viewer again,
     # and a thumbnail of a preview is of no use: that is half of the time it takes.
     layer.refresh(thumbnail=False, highlight=False, extent=False)
-
-
-def place_at(layer: Labels, place: dict[str, Any]) -> None:
-    """Move a layer, touching only what differs: each change redraws."""
-    for name, value in place.items():
-        current = getattr(layer, name)
-        if name == "affine":
-            current = current.affine_matrix
-        if not np.array_equal(np.asarray(current), np.asarray(value)):
-            setattr(layer, name, value)

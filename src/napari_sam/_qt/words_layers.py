@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Shapes
 
 from napari_sam._layers_make import placement
 from napari_sam._layers_view import image_shape
+from napari_sam._qt.outline import box_corners
 from napari_sam._qt.workspace import PREVIEW, ROLE, add_keeping_selection, is_in
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _draw(
     phrases: Sequence[str],
     view: ViewPlane,
 ) -> None:
-    shapes = [corners(one, view) for one in boxes.values()]
+    shapes = [box_corners(one.box, view) for one in boxes.values()]
     layer.selected_data = set()
     layer.data = shapes
     if not shapes:
@@ -144,27 +144,6 @@ def _draw(
         "size": 8,
         "anchor": "upper_left",
     }
-
-
-def corners(box: TextBox, view: ViewPlane) -> Any:
-    """Corners of a box in the coordinates of the image, where pixel centres are whole.
-
-    Parameters
-    ----------
-    box : TextBox
-    view : ViewPlane
-        The plane that it lies in.
-
-    Returns
-    -------
-    ndarray of shape (4, D)
-    """
-    top, left, bottom, right = (edge - 0.5 for edge in box.box)
-    found = np.empty((4, len(view.index) + 2))
-    found[:, list(view.sliced_axes)] = view.index
-    found[:, view.plane_axes[0]] = top, top, bottom, bottom
-    found[:, view.plane_axes[1]] = left, right, right, left
-    return found
 
 
 def note_objects(labels: Labels, objects: Iterable[NamedObject]) -> None:

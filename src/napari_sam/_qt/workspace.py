@@ -247,6 +247,16 @@ def add_keeping_selection(viewer: Any, layer: Layer, below: Layer | None) -> Non
         viewer.layers.selection.active = active
 
 
+def place_at(layer: Layer, place: dict[str, Any]) -> None:
+    """Move a layer, touching only what differs: each change redraws."""
+    for name, value in place.items():
+        current = getattr(layer, name)
+        if name == "affine":
+            current = current.affine_matrix
+        if not np.array_equal(np.asarray(current), np.asarray(value)):
+            setattr(layer, name, value)
+
+
 def object_numbers(layers: PromptLayers) -> set[int]:
     """Numbers of all objects that have prompts, in any plane."""
     found: set[int] = set()

@@ -116,3 +116,67 @@ def test_a_stack_is_followed_in_windows(qtbot, image, folder):
     labels = user.viewer.layers["segmentation"].data
     np.testing.assert_array_equal(labels[1] > 0, image > 0)
     assert user.predictor.encoded > before
+
+
+def test_the_window_is_outlined_while_the_mask_is_shown(qtbot, image, folder):
+    """In its plane, behind the prompts; it is no prompt, and gone with the mask."""
+    user = Looking(qtbot, np.stack([image] * 3))
+    user.viewer.dims.set_point(0, 1)
+    user.choose("auto")
+    names = [layer.name for layer in user.viewer.layers]
+    assert "closer look" not in names  # there was nothing to show yet
+    user.own.layers.points.add([1, 309, 411])
+    user.settle()
+    window = user.own.work.answer.prediction.window
+    layer = user.own.preview.outline.layer
+    assert layer.visible
+    assert user.viewer.layers.selection.active is user.own.layers.points
+    (corners,) = layer.data
+    assert (corners[:, 0] == 1).all()
+    np.testing.assert_array_equal(corners[:, 1:].min(axis=0) + 0.5, window_low(window))
+    np.testing.assert_array_equal(
+        corners[:, 1:].max(axis=0) + 0.5, (window.row_max, window.column_max)
+    )
+    # It is the layer's shape, and none of the prompts.
+    assert len(user.own.layers.shapes.data) == 0
+    assert user.own.work.submitted.prompts.prompts.box is None
+    user.viewer.dims.set_point(0, 2)
+    user.settle()
+    assert not layer.visible
+    user.viewer.dims.set_point(0, 1)
+    user.settle()
+    assert layer.visible
+    user.choose("off")
+    assert not layer.visible
+    user.choose("auto")
+    assert layer.visible
+    user.own.choose_mask(0)
+    user.own.accept()
+    user.settle()
+    assert not layer.visible
+    user.own.close()
+    assert layer not in user.viewer.layers
+
+
+def window_low(window):
+    """First row and column of a window."""
+    return window.row_min, window.column_min
+
+
+def test_an_outline_that_was_deleted_is_made_again_and_discard_hides_it(
+    qtbot, image, folder
+):
+    """Layers of a viewer are the user's to delete."""
+    user = Looking(qtbot, image)
+    user.choose("auto")
+    user.own.layers.points.add([309, 411])
+    user.settle()
+    user.viewer.layers.remove("closer look")
+    user.own.layers.points.add([310, 412])
+    user.settle()
+    layer = user.own.preview.outline.layer
+    assert layer in user.viewer.layers
+    assert layer.visible
+    user.own.discard()
+    user.settle()
+    assert not layer.visible

@@ -13,11 +13,12 @@ from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_sam import model_folders
-from napari_sam._detections import TextBox, TextOptions
+from napari_sam._detections import TextOptions
+from napari_sam._qt.outline import box_corners
 from napari_sam._qt.words import WordsWidget
 from napari_sam._qt.words_controls import split_words
 from napari_sam._qt.words_engine import Detectors
-from napari_sam._qt.words_layers import corners, note_objects
+from napari_sam._qt.words_layers import note_objects
 from napari_sam._session_text import NamedObject
 from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, image
 from napari_sam._tests.tiny_detectors import save_detector
@@ -361,7 +362,7 @@ def test_tables_and_corners():
     from napari_sam._layers import ViewPlane
 
     view = ViewPlane((2, 0), (5,), (0.0, 5.0, 0.0))
-    found = corners(TextBox("a", 0.5, (1.0, 2.0, 4.0, 8.0)), view)
+    found = box_corners((1.0, 2.0, 4.0, 8.0), view)
     assert (found[:, 1] == 5).all()
     assert (found[:, 2].min(), found[:, 2].max()) == (0.5, 3.5)
     assert (found[:, 0].min(), found[:, 0].max()) == (1.5, 7.5)
