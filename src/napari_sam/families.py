@@ -30,6 +30,7 @@ from napari_sam.model_folders import (
     read_network,
 )
 from napari_sam.predictor import Predictor
+from napari_sam.stopping import may_stop
 from napari_sam.types import (
     LOGITS_SIZE,
     ImageEmbedding,
@@ -69,6 +70,9 @@ class FamilyPredictor(Predictor):
         super().__init__(model, checksum, **options)  # type: ignore[arg-type]
         self.side = int(self.model.prompt_encoder.input_image_size)
         self._shapes = _level_shapes(self.model, family)
+        for part in self.model.vision_encoder.modules():
+            if not any(part.children()):
+                part.register_forward_pre_hook(_stop_before)
 
     def _place(self, model: Any) -> None:
         self.model = model.to(self.device)
@@ -222,6 +226,11 @@ class FamilyPredictor(Predictor):
         else:
             xy = [transforms.points_to_model(one, plane_size) for one in points]
         return torch.from_numpy(np.stack(xy)).float()[:, None].to(self.device)
+
+
+def _stop_before(module: nn.Module, inputs: Any) -> None:
+    """Let encodings end between two layers of a library that knows nothing of it."""
+    may_stop()
 
 
 def _level_shapes(model: Any, family: Family) -> list[tuple[int, ...]]:

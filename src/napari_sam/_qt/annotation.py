@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # What is shorter than this needs no progress bar.
 PATIENCE = 200
+# About what a plane takes to encode, before one was.
+PLANE_SECONDS = 3.0
 
 
 class SegmentAnythingWidget(QWidget):
@@ -193,7 +195,6 @@ class SegmentAnythingWidget(QWidget):
         controls.use_label.setEnabled(own.target is not None)
         controls.widen.setVisible(self._is_target_narrow())
         controls.status.setText(status_text(scene, choices, work))
-        controls.progress.setFormat(work.doing)
         controls.progress.setToolTip(work.doing)
         is_ready = (
             scene.source is not None
@@ -269,10 +270,13 @@ class SegmentAnythingWidget(QWidget):
         """Show what takes long, here and in napari; look again after a while."""
         own, bar = self.annotator, self.controls.progress
         done, total = own.engine.transfer.done, own.engine.transfer.total
-        bar.setRange(0, 1000 if total else 0)
-        if total:
-            bar.setValue(round(1000 * done / total))
         bar.setVisible(True)
+        if total:
+            bar.show_done(done / total, own.work.doing)
+        else:
+            cache = own.work.cache
+            seconds = PLANE_SECONDS if cache is None else cache.seconds
+            bar.show_unknown(seconds or PLANE_SECONDS, own.work.doing)
         self.controls.cancel.setVisible(True)
         self.activity.show(own.work.doing or "Waiting", done >> 20, total >> 20)
         # napari handled events meanwhile: all this may have ended.

@@ -125,9 +125,7 @@ class AutomaticMasksWidget(JobWidget):
         if own.image is not None and own.view is not None:
             controls.show_unit(lengths(own.image, own.view)[1])
         self.status.setText(self._text(shown))
-        self.progress.setFormat(f"{own.progress.text}  %p%")
-        self.progress.setToolTip(own.progress.text)
-        self.show_fraction(own.progress.done)
+        self.show_progress(own.progress.done, own.progress.text)
 
     def _refresh_choosers(self) -> None:
         own, controls = self.finder, self.controls

@@ -117,9 +117,7 @@ class CleanUpWidget(JobWidget):
         controls.apply.setEnabled(is_ready and not own.is_applying)
         controls.undo.setEnabled(own.written.can_undo and not own.is_applying)
         self.status.setText(self._text())
-        self.progress.setFormat(f"{own.progress.text}  %p%")
-        self.progress.setToolTip(own.progress.text)
-        self.show_fraction(own.progress.done)
+        self.show_progress(own.progress.done, own.progress.text)
 
     def _text(self) -> str:
         """Say what was done, and what to do next."""

@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_sam._history import State
-from napari_sam._layers import (
-    BACKGROUND,
-    FOREGROUND,
-    ObjectPrompts,
-    PromptLayers,
-)
+from napari_sam._layers import BACKGROUND, FOREGROUND, ObjectPrompts, PromptLayers
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.adoption import Adopter
@@ -61,8 +56,9 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Labels
 
-# Milliseconds until it is shown what the worker does: drawing it costs the answer time.
-SOON = 30
+# Milliseconds until it is shown what the worker does. Most answers come before, and the
+# worker waits for Python's lock while the window is drawn.
+SOON = 150
 
 
 class Annotator(QObject):
@@ -107,7 +103,7 @@ class Annotator(QObject):
         self.changed.connect(self.autosave.mark)
         self.edition = 0
         self._is_closed = False
-        self._dirty = NextTurn(self._update, self)
+        self._dirty = NextTurn(partial(self._update, is_in_layers=True), self)
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(SOON)
@@ -286,10 +282,10 @@ class Annotator(QObject):
     # What follows from it
 
     def refresh(self) -> None:
-        """Read the scene, and do what differs from what was asked before."""
+        """Look at the layers now."""
         self._update()
 
-    def _update(self) -> None:
+    def _update(self, is_in_layers: bool = False) -> None:
         """Read the scene, and do what differs from what was asked before."""
         if self._is_closed:
             return
@@ -301,6 +297,7 @@ class Annotator(QObject):
         self.scene = with_labels(self.scene, self.corrections)
         self.undo.note()
         wanted = resolve_request(self.scene, self.choices)
+        is_asking = False
         if wanted is None and self.work.submitted is not None:
             if self.runner.is_busy:
                 self.runner.cancel()
@@ -309,11 +306,11 @@ class Annotator(QObject):
             self.work = replace(self.work, submitted=wanted, error="")
             if wanted != self.work.awaits_accept:
                 self.work = replace(self.work, awaits_accept=None)
-            if not self._is_answered(wanted):
+            if is_asking := not self._is_answered(wanted):
                 work = partial(self.engine.segment, wanted)
                 self.runner.submit(work, self._receiver(self._on_answer))
         self._prefetcher.plan(self.scene, self.image)
-        self._show()
+        self._show(is_soon=is_asking and is_in_layers)
 
     def _is_answered(self, wanted: Request) -> bool:
         answer = self.work.answer
@@ -380,8 +377,8 @@ class Annotator(QObject):
             self._prefetcher.plan(self.scene, self.image)
         self._tell_soon()
 
-    def _show(self) -> None:
-        """Show the mask of now, or none."""
+    def _show(self, is_soon: bool = False) -> None:
+        """Show the mask of now, or none; tell of it now, or soon."""
         answer = shown_answer(self.scene, self.choices, self.work)
         view = self.scene.view
         if answer is None or self.image is None or view is None:
@@ -394,7 +391,7 @@ class Annotator(QObject):
                 self.image,
                 view,
             )
-        self.changed.emit()
+        (self._tell_soon if is_soon else self.changed.emit)()
 
     def errors(self) -> AbstractContextManager[None]:
         return reporting(self._on_failure)

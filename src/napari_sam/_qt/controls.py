@@ -16,7 +16,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QSizePolicy,
     QSpinBox,
@@ -26,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam._qt.keys import ACTIONS
 from napari_sam._qt.pictures import CacheBars, PlaneStrip, SeenPicture
+from napari_sam._qt.progress_bar import ProgressBar
 from napari_sam.sharpening import SharpMode
 
 # Values that napari's Labels layers can count to and QSpinBox can show.
@@ -327,9 +327,7 @@ class Controls(QWidget):
         self.status = text("What to do next")
         self.status.setFrameShape(QFrame.Shape.StyledPanel)
         self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
-        self.progress = QProgressBar()
-        self.progress.setToolTip("What is being done now")
-        self.progress.setRange(0, 0)
+        self.progress = ProgressBar()
         self.cancel = button("Cancel", "Stop what is being done now")
         for widget in (self.progress, self.cancel):
             policy = widget.sizePolicy()

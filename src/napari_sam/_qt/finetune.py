@@ -46,8 +46,6 @@ READY = (
     "folder; then press Start. A part of the images is held out to see whether the "
     "model gets better."
 )
-# The bar counts tenths of a second.
-TICKS = 600
 
 
 class FineTuneWidget(QWidget):
@@ -174,7 +172,7 @@ class FineTuneWidget(QWidget):
     def _on_step(self, step: str | TrainingStep) -> None:
         controls, plan = self.controls, self._plan
         if isinstance(step, str):
-            controls.progress.setRange(0, 0)
+            controls.progress.show_unknown()
             controls.status.setText(f"{step} ...")
             return
         if plan is None:
@@ -182,9 +180,7 @@ class FineTuneWidget(QWidget):
         controls.show_plots(True)
         self.course = self.course.after(step)
         minutes = plan.options.minutes
-        controls.progress.setRange(0, round(TICKS * minutes))
-        done = min(self.course.minutes, minutes)
-        controls.progress.setValue(round(TICKS * done))
+        controls.progress.show_done(min(self.course.minutes / minutes, 1.0))
         if controls.cancel.isEnabled():
             controls.status.setText(progress_text(self.course, minutes))
         self._show_course()

@@ -9,7 +9,6 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QLineEdit,
-    QProgressBar,
     QVBoxLayout,
     QWidget,
 )
@@ -19,6 +18,7 @@ from napari_sam._qt.finetune_layers import PairChooser
 from napari_sam._qt.finetune_pictures import ComparisonPictures
 from napari_sam._qt.finetune_plot import CurvePlot
 from napari_sam._qt.finetune_state import START, WHAT
+from napari_sam._qt.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ class TuningControls(QWidget):
         self.status = text("What to do next")
         self.status.setFrameShape(QFrame.Shape.StyledPanel)
         self.status.setMinimumHeight(4 * self.status.fontMetrics().height())
-        self.progress = QProgressBar()
+        self.progress = ProgressBar()
         self.progress.setToolTip("How much of the time is over")
         self.cancel = button("Cancel", "End the training, and keep the best model")
         self.loss = CurvePlot(
@@ -157,5 +157,5 @@ class TuningControls(QWidget):
         self.cancel.setVisible(is_running)
         self.cancel.setEnabled(True)
         if is_running:
-            self.progress.setRange(0, 0)
+            self.progress.show_unknown()
             self.use.setEnabled(False)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
-    QProgressBar,
     QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sam._qt.controls import button, row, text
+from napari_sam._qt.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # Milliseconds: what is shorter than this needs no progress bar.
 PATIENCE = 200
-STEPS = 1000
 
 
 class JobWidget(QWidget):
@@ -57,8 +56,7 @@ class JobWidget(QWidget):
         self.status = text("What to do next")
         self.status.setFrameShape(QFrame.Shape.StyledPanel)
         self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
-        self.progress = QProgressBar()
-        self.progress.setToolTip("What is being done now")
+        self.progress = ProgressBar()
         self.cancel = button("Cancel", "Stop what is being done now")
         for widget in (self.progress, self.cancel):
             policy = widget.sizePolicy()
@@ -100,10 +98,13 @@ class JobWidget(QWidget):
         outside.setContentsMargins(0, 0, 0, 0)
         outside.addWidget(area)
 
-    def show_fraction(self, done: float) -> None:
+    def show_progress(self, done: float, text: str) -> None:
         """Move the progress bar; 0 is a bar that only says that something is done."""
-        self.progress.setRange(0, STEPS if done > 0 else 0)
-        self.progress.setValue(int(done * STEPS))
+        if done > 0:
+            self.progress.show_done(done, f"{text}  %p%")
+        else:
+            self.progress.show_unknown(text=text)
+        self.progress.setToolTip(text)
 
     def _on_busy(self, is_busy: bool) -> None:
         if is_busy:

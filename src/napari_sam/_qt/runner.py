@@ -3,7 +3,7 @@
 Work is a function without arguments that has captured all its inputs: values, never
 layers. What takes long is a generator: iterating is progress, closing is cancel, and
 what it returns is the result. What takes minutes is long work: between two of its steps
-the worker does whatever else was asked for.
+the worker does whatever else was asked for. Cancelled encodings end halfway.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
 
 from napari_sam._qt.mailbox import Job, Mailbox, Receiver, Steps, Work
+from napari_sam.stopping import Stopped, stoppable
 
 __all__ = ["Receiver", "Runner"]
 
@@ -52,9 +53,12 @@ def _serve(mailbox: Mailbox, relay: _Relay) -> None:
 
 def _run(job: Job, post: Callable[..., None]) -> None:
     try:
-        result = job.work()
-        if isinstance(result, Generator):
-            result = _iterate(job, result, post)
+        with stoppable(job.is_cancelled.is_set):
+            result = job.work()
+            if isinstance(result, Generator):
+                result = _iterate(job, result, post)
+    except Stopped:
+        post(job, "cancelled")
     except Exception as error:
         post(job, "failed", error)
     else:
@@ -68,9 +72,13 @@ def _run_step(job: Job, steps: Steps, post: Callable[..., None]) -> None:
             steps.close()
             post(job, "cancelled")
         else:
-            post(job, "step", steps.take())
+            with stoppable(job.is_cancelled.is_set):
+                step = steps.take()
+            post(job, "step", step)
     except StopIteration as end:
         post(job, "done", end.value)
+    except Stopped:
+        post(job, "cancelled")
     except Exception as error:
         post(job, "failed", error)
 

@@ -63,7 +63,7 @@ class ImageSeriesWidget(JobWidget):
         )
         self.reopen = button("Not done", "Say that this image is not done after all")
         self.cancel.setToolTip("Stay with the image that is shown")
-        self.show_fraction(0)
+        self.progress.show_unknown()
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout()

@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
-    QProgressBar,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -19,6 +18,7 @@ from superqt import QLabeledRangeSlider
 from napari_sam._qt.confidence_plot import ConfidencePlot
 from napari_sam._qt.controls import button, choice, row, text
 from napari_sam._qt.keys import ACTIONS
+from napari_sam._qt.progress_bar import ProgressBar
 
 CONSENSUS = (
     "<p>Also follow objects along the two other axes, and keep what two of the three "
@@ -105,7 +105,7 @@ class VolumeControls(QWidget):
     def _make_actions(self) -> None:
         self.follow_object = button("This object", ACTIONS["follow_object"].tooltip)
         self.follow_all = button("All objects", ACTIONS["follow_all"].tooltip)
-        self.progress = QProgressBar()
+        self.progress = ProgressBar()
         self.progress.setToolTip("Planes that are done")
         self.cancel = button("Stop", "Stop here; the planes that are done are kept")
         for widget in (self.progress, self.cancel):
@@ -167,6 +167,7 @@ class VolumeControls(QWidget):
             widget.setVisible(count > 0)
         for widget in (self.follow_object, self.follow_all):
             widget.setEnabled(count == 0)
-        self.progress.setRange(0, count if done else 0)
-        self.progress.setValue(done)
-        self.progress.setFormat(f"{done} of {count} planes" if done else doing)
+        if done:
+            self.progress.show_done(done / count, f"{done} of {count} planes")
+        else:
+            self.progress.show_unknown(text=doing)

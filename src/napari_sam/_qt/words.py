@@ -118,9 +118,7 @@ class WordsWidget(JobWidget):
         )
         controls.counts.setVisible(sum(count.values()) > 0)
         self.status.setText(self._text(sum(count.values())))
-        self.progress.setFormat(f"{own.progress.text}  %p%")
-        self.progress.setToolTip(own.progress.text)
-        self.show_fraction(own.progress.done)
+        self.show_progress(own.progress.done, own.progress.text)
 
     def _phrases(self) -> tuple[str, ...]:
         found = self.finder.found

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("qtpy.QtCore", exc_type=ImportError)
 
 from napari_sam._qt.runner import Receiver, Runner
+from napari_sam.stopping import may_stop
 
 
 class Log:
@@ -391,3 +392,24 @@ def test_background_work_gives_way_and_goes_on(qtbot, runner, log):
     qtbot.waitUntil(lambda: log.done == ["second"], timeout=10000)
     assert ended == ["first", "second"]
     assert not log.failed
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_work_can_be_stopped_halfway(runner, log, qtbot, is_long):
+    """Idle work ends in mid-step for what is asked for; long work when cancelled."""
+    begun = threading.Event()
+
+    def work():
+        yield "first"
+        begun.set()
+        while True:  # until it is stopped
+            may_stop()
+            time.sleep(0.001)
+
+    (runner.submit_long if is_long else runner.submit_idle)(work, log.receiver)
+    assert begun.wait(5)
+    if is_long:
+        runner.cancel_long()
+    runner.submit(lambda: "asked for", log.receiver)
+    qtbot.waitUntil(lambda: log.done == ["asked for"])
+    assert log.failed == []

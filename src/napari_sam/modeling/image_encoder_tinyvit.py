@@ -25,6 +25,7 @@ from napari_sam.modeling.common import (
     merge_windows,
     pad_to_windows,
 )
+from napari_sam.stopping import may_stop
 
 EMBED_DIMS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)
@@ -246,6 +247,7 @@ class TinyViTBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H, W, C)."""
         x = self.local_conv(x + self.attn(x))
+        may_stop()
         return x + self.mlp(x)  # type: ignore[no-any-return]
 
 
@@ -262,7 +264,9 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H', W', C')."""
         for block in self.blocks:
+            may_stop()
             x = block(x)
+        may_stop()
         return x if self.downsample is None else self.downsample(x)
 
 

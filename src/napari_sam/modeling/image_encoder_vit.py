@@ -22,6 +22,7 @@ from napari_sam.modeling.common import (
     merge_windows,
     pad_to_windows,
 )
+from napari_sam.stopping import may_stop
 
 # Queries of one chunk times keys: the scores of a chunk should stay in the cache.
 CHUNK_SCORES = 1 << 21
@@ -249,7 +250,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) to (B, H, W, C)."""
         dtype = self.attn.qkv.weight.dtype  # the sums may be in a longer format
+        may_stop()
         x = x + self.attn(self.norm1(x).to(dtype), self.window)
+        may_stop()
         return x + self.mlp(self.norm2(x).to(dtype))  # type: ignore[no-any-return]
 
 
