@@ -8,10 +8,11 @@ has them; pickled weights, which could run code, are not read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pooch
 import torch
@@ -29,6 +30,8 @@ CONFIG, WEIGHTS = "config.json", "*.safetensors"
 # Of all weights in a repository those that the library opens.
 DOWNLOADED = "model*.safetensors"
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "*_map.json", "added_tokens.json")
+# Bytes between two looks at whether a download is still wanted.
+_CHUNK = 1 << 16
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -76,9 +79,22 @@ FAMILIES = {
 }
 
 
-def _spec(
+def hub_spec(
     name: str, encoder: Architecture, repository: str, about: tuple[str, str, str]
 ) -> ModelSpec:
+    """Describe a model on Hugging Face.
+
+    Parameters
+    ----------
+    name : str
+        Also of its folder among the downloads.
+    encoder : str
+        As in `ModelSpec`.
+    repository : str
+        Owner and name.
+    about : tuple of str
+        Licence, size of the download, and description.
+    """
     license, size, description = about
     page = f"https://huggingface.co/{repository}"
     return ModelSpec(
@@ -88,7 +104,7 @@ def _spec(
 
 SPECS = (
     *(
-        _spec(
+        hub_spec(
             f"sam2.1_hiera_{short}",
             "sam2",
             f"facebook/sam2.1-hiera-{short.replace('_', '-')}",
@@ -102,7 +118,7 @@ SPECS = (
         )
     ),
     *(
-        _spec(
+        hub_spec(
             f"sam_hq_vit_{short[0]}",
             "sam_hq",
             f"syscv-community/sam-hq-vit-{short}",
@@ -110,7 +126,7 @@ SPECS = (
         )
         for short, size in (("base", "380 MB"), ("large", "1.3 GB"), ("huge", "2.6 GB"))
     ),
-    _spec(
+    hub_spec(
         "sam3_tracker",
         "sam3",
         "facebook/sam3",
@@ -147,13 +163,15 @@ def is_model_folder(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and any(folder.glob(WEIGHTS))
 
 
-def fetch(spec: ModelSpec, folder: Path) -> Path:
+def fetch(spec: ModelSpec, folder: Path, progressbar: Any = False) -> Path:
     """Download a model's files from Hugging Face, unless they are there.
 
     Parameters
     ----------
     spec : ModelSpec
     folder : Path
+    progressbar : bool, or what pooch takes as a progress bar
+        As in `napari_sam.registry.download`.
 
     Returns
     -------
@@ -170,15 +188,10 @@ def fetch(spec: ModelSpec, folder: Path) -> Path:
     if is_model_folder(folder):
         return folder
     check_installed()
-    from huggingface_hub import snapshot_download
-
     words = TOKENIZER if spec.encoder == "detector" else ()
+    wanted = (CONFIG, DOWNLOADED, *words)
     try:
-        snapshot_download(
-            spec.repository,
-            local_dir=folder,
-            allow_patterns=[CONFIG, DOWNLOADED, *words],
-        )
+        _fetch_files(spec.repository, folder, wanted, progressbar)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise OSError(
@@ -188,6 +201,37 @@ def fetch(spec: ModelSpec, folder: Path) -> Path:
             "found."
         ) from error
     return folder
+
+
+def _fetch_files(
+    repository: str, folder: Path, wanted: Sequence[str], progressbar: Any
+) -> None:
+    """Download files of the newest version; those that are whole already are kept."""
+    # Not the library's own download: it cannot be stopped midway.
+    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    hub = HfApi()
+    try:
+        found = hub.model_info(repository, files_metadata=True)
+    except Exception as error:  # its HTTP client has errors of its own
+        raise OSError(str(error)) from error
+    files = [
+        one
+        for one in found.siblings or ()
+        if "/" not in one.rfilename
+        and any(fnmatch(one.rfilename, pattern) for pattern in wanted)
+    ]
+    get = pooch.HTTPDownloader(progressbar, _CHUNK, headers=build_hf_headers())
+    # The configuration is the last: without it a folder is not taken for a model.
+    for one in sorted(files, key=lambda one: one.rfilename == CONFIG):
+        url = hf_hub_url(
+            repository, one.rfilename, revision=found.sha, endpoint=hub.endpoint
+        )
+        checksum = f"sha256:{one.lfs.sha256}" if one.lfs else None
+        pooch.retrieve(url, checksum, one.rfilename, folder, downloader=get)
+    if not is_model_folder(folder):
+        raise ValueError(f"its page lacks {CONFIG} or {WEIGHTS}")
 
 
 def read_kind(folder: Path, kinds: Mapping[str, Kind]) -> Kind:

@@ -164,7 +164,7 @@ def download(spec: ModelSpec, progressbar: Any = False) -> Path:
     """
     path = checkpoint_path(spec)
     if spec.repository:
-        return model_folders.fetch(spec, path)
+        return model_folders.fetch(spec, path, progressbar)
     if spec.bundled:
         if not path.is_file() or not pooch.hashes.hash_matches(path, spec.checksum):
             raise OSError(

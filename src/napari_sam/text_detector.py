@@ -6,16 +6,14 @@ an image, boxes of whatever some phrases name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from napari_sam._detections import (
@@ -24,45 +22,39 @@ from napari_sam._detections import (
     TextOptions,
     check_phrases,
 )
-from napari_sam.model_folders import check_installed, fetch, read_kind, read_network
-from napari_sam.modeling.precision import choose_device
-from napari_sam.registry import cache_directory
+from napari_sam._text_models import TextModel, check_folder, find_folder, open_folder
+from napari_sam.model_folders import hub_spec
 from napari_sam.transforms import to_uint8
 from napari_sam.types import ModelSpec
 
+if TYPE_CHECKING:
+    import os
+
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
-"""Files of which a folder must have one, so that words mean anything."""
 
 _GREY = 0.5  # what OWLv2's squares are filled up with
 # Grounding DINO sees the shorter side this long, unless the longer becomes too long.
 _SHORT, _LONG = 800, 1333
 
 DETECTORS: dict[str, ModelSpec] = {
-    name: ModelSpec(
-        name,
-        "detector",
-        f"https://huggingface.co/{repository}",
-        "",
-        "Apache-2.0",
-        description,
-        name,
-        repository=repository,
-        size=size,
-    )
-    for name, repository, description, size in (
-        (
+    spec.name: spec
+    for spec in (
+        hub_spec(
             "owlv2_base",
+            "detector",
             "google/owlv2-base-patch16-ensemble",
-            "OWLv2, base: boxes from words; photographs",
-            "620 MB",
+            ("Apache-2.0", "620 MB", "OWLv2, base: boxes from words; photographs"),
         ),
-        (
+        hub_spec(
             "grounding_dino_tiny",
+            "detector",
             "IDEA-Research/grounding-dino-tiny",
-            "Grounding DINO, tiny: boxes from words; photographs",
-            "690 MB",
+            (
+                "Apache-2.0",
+                "690 MB",
+                "Grounding DINO, tiny: boxes from words; photographs",
+            ),
         ),
     )
 }
@@ -82,7 +74,7 @@ class DetectorKind:
     look: _Look
 
 
-class TextDetector:
+class TextDetector(TextModel[DetectorKind]):
     """Finds boxes of what phrases name.
 
     Parameters
@@ -97,23 +89,6 @@ class TextDetector:
     device : str
         ``"auto"`` or a torch device.
     """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        kind: DetectorKind,
-        name: str = "",
-        device: str = "auto",
-    ) -> None:
-        self.name = name
-        self.device = choose_device(device)
-        self.kind = kind
-        self.model = model.eval().to(self.device)
-        self.tokenizer = tokenizer
-
-    def __repr__(self) -> str:
-        return f"TextDetector({self.name!r}, device={str(self.device)!r})"
 
     def detect(
         self,
@@ -278,58 +253,6 @@ def load_detector(
     OSError
         If files are missing or cannot be downloaded, with what to put where.
     """
-    if isinstance(detector, str) and detector in DETECTORS:
-        check_installed()
-        spec = DETECTORS[detector]
-        folder = fetch(spec, cache_directory() / spec.file_name)
-    elif isinstance(detector, (str, os.PathLike)) and Path(detector).is_dir():
-        folder = Path(detector)
-    else:
-        names = ", ".join(DETECTORS)
-        raise ValueError(f"detector must be {names} or a folder, got {detector!r}.")
-    kind = check_detector_folder(folder)
-    model = read_network(folder, kind.class_name)
-    return TextDetector(model, read_tokenizer(folder), kind, folder.name, device)
-
-
-def check_detector_folder(folder: Path) -> DetectorKind:
-    """Tell which kind of detector a folder has, without opening it.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    FileNotFoundError
-        If configuration or weights are missing.
-    ValueError
-        If they are of another kind of model, or there is no tokenizer.
-    """
-    kind = read_kind(folder, KINDS)
-    check_tokenizer(folder)
-    return kind
-
-
-def check_tokenizer(folder: Path) -> None:
-    """Refuse, with a ValueError, a folder without a vocabulary."""
-    # Without it the library makes a tokenizer that knows no words.
-    if not any(file.name in VOCABULARIES for file in folder.iterdir()):
-        raise ValueError(_no_tokenizer(folder))
-
-
-def _no_tokenizer(folder: Path) -> str:
-    return (
-        f"{folder} has no tokenizer that can be read; tokenizer.json and "
-        "tokenizer_config.json must be in it."
-    )
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """Open the tokenizer of a model's folder, or raise ValueError."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # what is raised depends on which file is damaged
-        raise ValueError(_no_tokenizer(folder)) from error
+    folder = find_folder(detector, DETECTORS, "detector")
+    kind = check_folder(folder, KINDS)
+    return TextDetector(*open_folder(folder, kind), kind, folder.name, device)

@@ -7,25 +7,24 @@ pre-training"), models of the transformers library.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from napari_sam._detections import check_phrases
-from napari_sam.model_folders import check_installed, fetch, read_kind, read_network
-from napari_sam.modeling.precision import choose_device
-from napari_sam.registry import cache_directory
-from napari_sam.text_detector import check_tokenizer, read_tokenizer
+from napari_sam._text_models import TextModel, check_folder, find_folder, open_folder
+from napari_sam.model_folders import hub_spec
 from napari_sam.transforms import to_uint8
 from napari_sam.types import ModelSpec
+
+if TYPE_CHECKING:
+    import os
 
 Values = tuple[float, float, float]
 _CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -37,38 +36,33 @@ AGAINST = ("background", "something else")
 """What phrases compete with, if nothing else is said; SigLIP needs nothing."""
 
 RANKERS: dict[str, ModelSpec] = {
-    name: ModelSpec(
+    name: hub_spec(
         name,
         "detector",
-        f"https://huggingface.co/{repository}",
-        "",
-        license,
-        description,
-        name,
-        repository=repository,
-        size=size,
+        repository,
+        (license, size, f"{about}: how well words fit a cut-out; photographs"),
     )
-    for name, repository, license, size, description in (
+    for name, repository, license, size, about in (
         (
             "clip_base",
             "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
             "MIT",
             "605 MB",
-            "CLIP, base: how well words fit a cut-out; photographs",
+            "CLIP, base",
         ),
         (
             "clip_large",
             "openai/clip-vit-large-patch14",
             "MIT",
             "1.7 GB",
-            "CLIP, large: how well words fit a cut-out; photographs",
+            "CLIP, large",
         ),
         (
             "siglip_base",
             "google/siglip-base-patch16-256",
             "Apache-2.0",
             "813 MB",
-            "SigLIP, base: how well words fit a cut-out; photographs",
+            "SigLIP, base",
         ),
     )
 }
@@ -174,7 +168,7 @@ class TextRanking:
         return found
 
 
-class TextRanker:
+class TextRanker(TextModel[RankerKind]):
     """Says how well phrases fit what is in boxes.
 
     Parameters
@@ -189,23 +183,6 @@ class TextRanker:
     device : str
         ``"auto"`` or a torch device.
     """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,
-        kind: RankerKind,
-        name: str = "",
-        device: str = "auto",
-    ) -> None:
-        self.name = name
-        self.device = choose_device(device)
-        self.kind = kind
-        self.model: Any = model.eval().to(self.device)
-        self.tokenizer = tokenizer
-
-    def __repr__(self) -> str:
-        return f"TextRanker({self.name!r}, device={str(self.device)!r})"
 
     @torch.inference_mode()
     def rank(
@@ -358,16 +335,6 @@ def load_ranker(
     OSError
         If files are missing or cannot be downloaded, with what to put where.
     """
-    if isinstance(ranker, str) and ranker in RANKERS:
-        check_installed()
-        spec = RANKERS[ranker]
-        folder = fetch(spec, cache_directory() / spec.file_name)
-    elif isinstance(ranker, (str, os.PathLike)) and Path(ranker).is_dir():
-        folder = Path(ranker)
-    else:
-        names = ", ".join(RANKERS)
-        raise ValueError(f"ranker must be {names} or a folder, got {ranker!r}.")
-    kind = read_kind(folder, KINDS)
-    check_tokenizer(folder)
-    model = read_network(folder, kind.class_name)
-    return TextRanker(model, read_tokenizer(folder), kind, folder.name, device)
+    folder = find_folder(ranker, RANKERS, "ranker")
+    kind = check_folder(folder, KINDS)
+    return TextRanker(*open_folder(folder, kind), kind, folder.name, device)

@@ -7,27 +7,25 @@ from typing import TYPE_CHECKING, Any
 # In the main thread, and before there is work: see `annotation`.
 import torch  # noqa: F401
 
-from napari_sam._qt import workspace
 from napari_sam._qt.automatic_choices import FindChoices
 from napari_sam._qt.automatic_controls import AutomaticControls
 from napari_sam._qt.automatic_finder import Finder
 from napari_sam._qt.controls import fill
-from napari_sam._qt.job_widget import JobWidget
-from napari_sam._qt.model_chooser import offer_models
+from napari_sam._qt.finder_widget import FinderWidget
 from napari_sam._qt.plane_layer import lengths
 from napari_sam._qt.preferences import read_preferences
 from napari_sam._qt.shared_cache import new_engine
 
 if TYPE_CHECKING:
     import napari.viewer
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QComboBox, QWidget
 
     from napari_sam._qt.engine import Engine
 
 NO_SHAPES = "none: add a Shapes layer"
 
 
-class AutomaticMasksWidget(JobWidget):
+class AutomaticMasksWidget(FinderWidget):
     """Objects found without prompts, chosen with sliders, written into labels.
 
     Parameters
@@ -38,6 +36,9 @@ class AutomaticMasksWidget(JobWidget):
     parent : QWidget, optional
     """
 
+    finder: Finder
+    controls: AutomaticControls
+
     def __init__(
         self,
         viewer: napari.viewer.Viewer,  # napari looks for this very name
@@ -45,44 +46,29 @@ class AutomaticMasksWidget(JobWidget):
         parent: QWidget | None = None,
     ) -> None:
         preferences = read_preferences()
-        self.viewer = viewer
-        # No child of this widget: it must live until it has been told to close.
-        self.finder = Finder(viewer, engine or new_engine(preferences))
-        super().__init__(self.finder.runner, self.finder.close, parent)
-        self.controls = AutomaticControls()
+        finder = Finder(viewer, engine or new_engine(preferences))
+        super().__init__(finder, AutomaticControls(), parent)
         self.lay_out(self.controls.layout)
         self._connect()
-        self.finder.choices = FindChoices(preferences.model)
-        self.list_models()
-        self.finder.refresh()
+        self.begin(FindChoices(preferences.model))
 
-    def list_models(self) -> None:
-        """Offer the models that there are now."""
-        offer_models(self.controls.model, self.finder.choices.model)
-
-    def _connect(self) -> None:
-        own, controls = self.finder, self.controls
-        own.changed.connect(self.refresh)
-        own.filtered.connect(self._refresh_table)
-        own.chosen_changed.connect(controls.table.select_number)
-        controls.table.picked.connect(own.pick)
-        for name in ("image", "target", "region"):
-            box = getattr(controls, name)
-            box.activated.connect(
-                lambda _, name=name, box=box: own.set_layers(
-                    **{name: box.currentData()}
-                )
-            )
-        boxes = {
+    @property
+    def choosers(self) -> dict[str, QComboBox]:
+        """Choosers of what is not a layer, by the name of the choice."""
+        controls = self.controls
+        return {
             "model": controls.model,
             "mode": controls.mode,
             "points_per_side": controls.grid,
             "overlap": controls.overlap,
         }
-        for name, box in boxes.items():
-            box.activated.connect(
-                lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
-            )
+
+    def _connect(self) -> None:
+        own, controls = self.finder, self.controls
+        own.filtered.connect(self._refresh_table)
+        own.chosen_changed.connect(controls.table.select_number)
+        controls.table.picked.connect(own.pick)
+        self.connect_layers(region=controls.region)
         for one in (
             controls.score,
             controls.stability,
@@ -98,8 +84,6 @@ class AutomaticMasksWidget(JobWidget):
         controls.accept_all.clicked.connect(own.accept_all)
         controls.reject_all.clicked.connect(own.reject_all)
         controls.restore.clicked.connect(own.restore)
-        controls.undo.clicked.connect(own.undo)
-        self.cancel.clicked.connect(own.cancel)
 
     def _refresh_table(self) -> None:
         self.controls.table.show_found(self.finder.found, self.finder.chosen)
@@ -107,7 +91,7 @@ class AutomaticMasksWidget(JobWidget):
     def refresh(self) -> None:
         """Show in the controls what is known now."""
         own, controls = self.finder, self.controls
-        self._refresh_choosers()
+        self.refresh_choosers()
         is_free = not own.runner.is_busy
         can_run = is_free and own.source is not None
         controls.run.setEnabled(can_run)
@@ -125,25 +109,15 @@ class AutomaticMasksWidget(JobWidget):
         if own.image is not None and own.view is not None:
             controls.show_unit(lengths(own.image, own.view)[1])
         self.status.setText(self._text(shown))
-        self.show_progress(own.progress.done, own.progress.text)
+        self.refresh_progress()
 
-    def _refresh_choosers(self) -> None:
+    def refresh_choosers(self) -> None:
+        """Offer the layers that there are, and show what is chosen."""
+        super().refresh_choosers()
         own, controls = self.finder, self.controls
-        images = [(layer.name, layer) for layer in workspace.images_of(self.viewer)]
-        fill(controls.image, images, own.image)
-        targets = workspace.targets_of(self.viewer, own.image, own.view)
-        labels: list[tuple[str, Any]] = [(layer.name, layer) for layer in targets]
-        fill(controls.target, [(workspace.NEW_LABELS, None), *labels], own.target)
         shapes: list[tuple[str, Any]] = [(one.name, one) for one in own.regions]
         fill(controls.region, shapes or [(NO_SHAPES, None)], own.region)
         controls.show_region(own.choices.mode == "region")
-        for box, value in (
-            (controls.model, own.choices.model),
-            (controls.mode, own.choices.mode),
-            (controls.grid, own.choices.points_per_side),
-            (controls.overlap, own.choices.overlap),
-        ):
-            box.setCurrentIndex(box.findData(value))
         if controls.values != own.choices.filters:
             controls.show_filters(own.choices.filters)
 

@@ -98,6 +98,14 @@ class ObjectFinder(QObject):
         self._on_refreshed()
         self.changed.emit()
 
+    def choose(self, **choices: Any) -> None:
+        """Change choices by name."""
+        raise NotImplementedError
+
+    def undo(self) -> None:
+        """Take back what was written last."""
+        raise NotImplementedError
+
     def _on_refreshed(self) -> None:
         """Do what else follows from another view or other layers."""
 
@@ -142,6 +150,7 @@ class ObjectFinder(QObject):
             self._is_closed = True
             self._dirty.stop()
             self._watcher.stop()
+            self.engine.transfer.cancel()
             self.writer.close()
             self.runner.close()
             self.preview.remove()

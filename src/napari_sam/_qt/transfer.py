@@ -17,6 +17,11 @@ class Transfer:
         self.done = 0
         self._is_cancelled = threading.Event()
 
+    @property
+    def fraction(self) -> float:
+        """How much is there, 0 to 1; 0 also if nothing is downloaded."""
+        return self.done / self.total if self.total else 0.0
+
     def begin(self) -> None:
         """Forget the last download."""
         self.total = self.done = 0

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 # In the main thread, and before there is work: see `annotation`.
 import torch  # noqa: F401
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sam._qt import workspace
-from napari_sam._qt.controls import fill
-from napari_sam._qt.job_widget import JobWidget
-from napari_sam._qt.model_chooser import offer_models
+from napari_sam._qt.finder_widget import FinderWidget
 from napari_sam._qt.preferences import read_preferences
 from napari_sam._qt.shared_cache import new_engine
 from napari_sam._qt.words_choices import WordChoices
@@ -21,12 +18,12 @@ from napari_sam._qt.words_finder import WordsFinder
 
 if TYPE_CHECKING:
     import napari.viewer
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QComboBox, QWidget
 
     from napari_sam._qt.engine import Engine
 
 
-class WordsWidget(JobWidget):
+class WordsWidget(FinderWidget):
     """What words name: boxes, filtered with sliders, masks, and labels.
 
     Parameters
@@ -37,6 +34,9 @@ class WordsWidget(JobWidget):
     parent : QWidget, optional
     """
 
+    finder: WordsFinder
+    controls: WordsControls
+
     def __init__(
         self,
         viewer: napari.viewer.Viewer,  # napari looks for this very name
@@ -44,36 +44,19 @@ class WordsWidget(JobWidget):
         parent: QWidget | None = None,
     ) -> None:
         preferences = read_preferences()
-        self.viewer = viewer
-        # No child of this widget: it must live until it has been told to close.
-        self.finder = WordsFinder(viewer, engine or new_engine(preferences))
-        super().__init__(self.finder.runner, self.finder.close, parent)
-        self.controls = WordsControls()
+        finder = WordsFinder(viewer, engine or new_engine(preferences))
+        super().__init__(finder, WordsControls(), parent)
         self.lay_out(self.controls.layout, 1)
         self._connect()
-        self.finder.choices = WordChoices(preferences.model)
-        self.list_models()
-        self.finder.refresh()
+        self.begin(WordChoices(preferences.model))
 
-    def list_models(self) -> None:
-        """Offer the models that there are now."""
-        offer_models(self.controls.model, self.finder.choices.model)
+    @property
+    def choosers(self) -> dict[str, QComboBox]:
+        """Choosers of what is not a layer, by the name of the choice."""
+        return {"model": self.controls.model, "overlap": self.controls.overlap}
 
     def _connect(self) -> None:
         own, controls = self.finder, self.controls
-        own.changed.connect(self.refresh)
-        for name in ("image", "target"):
-            box = getattr(controls, name)
-            box.activated.connect(
-                lambda _, name=name, box=box: own.set_layers(
-                    **{name: box.currentData()}
-                )
-            )
-        for name in ("model", "overlap"):
-            box = getattr(controls, name)
-            box.activated.connect(
-                lambda _, name=name, box=box: own.choose(**{name: box.currentData()})
-            )
         controls.detector.activated.connect(self._on_detector)
         controls.words.textChanged.connect(
             lambda: own.choose(phrases=tuple(controls.phrases))
@@ -83,8 +66,6 @@ class WordsWidget(JobWidget):
         controls.find.clicked.connect(own.find)
         controls.find_stack.clicked.connect(own.find_stack)
         controls.accept.clicked.connect(own.accept)
-        controls.undo.clicked.connect(own.undo)
-        self.cancel.clicked.connect(own.cancel)
 
     def _on_detector(self, _: int) -> None:
         chosen = self.controls.detector.currentData()
@@ -100,7 +81,8 @@ class WordsWidget(JobWidget):
     def refresh(self) -> None:
         """Show in the controls what is known now."""
         own, controls = self.finder, self.controls
-        self._refresh_choosers()
+        self.refresh_choosers()
+        controls.show_detectors(own.choices.detector)
         is_free = own.job not in ("find", "write")
         can_find = is_free and own.source is not None and not own.lacking
         can_find = can_find and bool(own.choices.phrases)
@@ -118,7 +100,7 @@ class WordsWidget(JobWidget):
         )
         controls.counts.setVisible(sum(count.values()) > 0)
         self.status.setText(self._text(sum(count.values())))
-        self.show_progress(own.progress.done, own.progress.text)
+        self.refresh_progress()
 
     def _phrases(self) -> tuple[str, ...]:
         found = self.finder.found
@@ -132,20 +114,6 @@ class WordsWidget(JobWidget):
             shown = found.shown(plane, options) if found is not None else {}
             counts.update(one.phrase for one in shown.values())
         return counts
-
-    def _refresh_choosers(self) -> None:
-        own, controls = self.finder, self.controls
-        images = [(layer.name, layer) for layer in workspace.images_of(self.viewer)]
-        fill(controls.image, images, own.image)
-        targets = workspace.targets_of(self.viewer, own.image, own.view)
-        labels: list[tuple[str, Any]] = [(layer.name, layer) for layer in targets]
-        fill(controls.target, [(workspace.NEW_LABELS, None), *labels], own.target)
-        controls.show_detectors(own.choices.detector)
-        for box, value in (
-            (controls.model, own.choices.model),
-            (controls.overlap, own.choices.overlap),
-        ):
-            box.setCurrentIndex(box.findData(value))
 
     def _text(self, shown: int) -> str:
         """Say what was done, and what to do next."""

@@ -14,8 +14,9 @@ from napari_sam._detections import TextBox, TextDetections
 from napari_sam._mask_runs import MaskRuns, Runs, encode
 from napari_sam._qt.automatic_engine import PlaneLabels, Progress
 from napari_sam._qt.engine import Engine, Source, plane_text
+from napari_sam._qt.transfer import Transfer
 from napari_sam._session_text import NamedObject, link_objects
-from napari_sam.registry import is_available
+from napari_sam.registry import download, is_available
 from napari_sam.text_detector import DETECTORS, TextDetector, load_detector
 from napari_sam.types import Plane, Prompts
 
@@ -37,12 +38,16 @@ class Detectors:
     load: Callable[[str], TextDetector] = load_detector
     _kept: dict[str, TextDetector] = field(default_factory=dict)
 
-    def prepare(self, name: str) -> Generator[Progress, None, TextDetector]:
+    def prepare(
+        self, name: str, transfer: Transfer
+    ) -> Generator[Progress, None, TextDetector]:
         """Download a detector if needed, and load it.
 
         Parameters
         ----------
         name : str
+        transfer : Transfer
+            Follows the download, and may cancel it.
 
         Yields
         ------
@@ -55,7 +60,9 @@ class Detectors:
         if name not in self._kept:
             spec = DETECTORS.get(name)
             if spec is not None and not is_available(spec):
+                transfer.begin()
                 yield Progress(0, f"Downloading {name}, {spec.size}, once")
+                download(spec, transfer)
             yield Progress(0, f"Loading {Path(name).name}")
             self._kept = {name: self.load(name)}
         return self._kept[name]
@@ -102,7 +109,7 @@ def find_words(
     -------
     dict of plane to TextDetections
     """
-    detector = yield from detectors.prepare(request.detector)
+    detector = yield from detectors.prepare(request.detector, engine.transfer)
     yield from _prepared(engine, request.source)
     session = engine.open(request.source)
     found: Detected = {}

@@ -32,8 +32,9 @@ from napari_sam._qt.words_engine import (
     segment_boxes,
 )
 from napari_sam._qt.words_layers import BoxLayer, forget_objects, note_objects
+from napari_sam._text_models import check_folder
 from napari_sam.registry import is_available, missing_extra
-from napari_sam.text_detector import DETECTORS, check_detector_folder
+from napari_sam.text_detector import DETECTORS, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ class WordsFinder(ObjectFinder):
     def choose_folder(self, folder: str) -> None:
         """Choose a folder with a detector; refused in a sentence if it has none."""
         with self._errors():
-            check_detector_folder(Path(folder))
+            check_folder(Path(folder), KINDS)
             self.choose(detector=str(folder))
 
     def find(self) -> None:

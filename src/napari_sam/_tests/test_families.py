@@ -13,6 +13,7 @@ from transformers import Sam2Model
 from napari_sam import Prompts, load_model, model_folders
 from napari_sam._square_frame import answer_to_square, square_to_answer, stretch_pixels
 from napari_sam._tests.tiny_families import FAMILIES, save_tiny
+from napari_sam._tests.tiny_hub import offline, serving
 from napari_sam.registry import (
     MODELS,
     checkpoint_path,
@@ -153,28 +154,80 @@ def test_a_model_in_its_place_opens_by_name(cache):
     assert predictor.name == SPEC.name
 
 
-def test_download_fetches_no_pickles(cache, monkeypatch):
-    """Configuration and safetensors only, into the folder where they are found."""
-    asked = []
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Serve a tiny model, and what else lies about in such places."""
+    folder = save_tiny("sam2", tmp_path / "page")
+    for name in ("pytorch_model.bin", "README.md", "tokenizer.json"):
+        (folder / name).write_bytes(b"x")
+    with serving(folder, monkeypatch) as made:
+        yield made
 
-    def snapshot(repository, local_dir, allow_patterns):
-        asked.append((repository, allow_patterns))
-        save_tiny("sam2", local_dir)
 
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+def test_download_fetches_no_pickles(cache, hub):
+    """Configuration, the last, and safetensors only, once."""
     assert download(SPEC) == download(SPEC) == checkpoint_path(SPEC)
-    assert asked == [
-        ("facebook/sam2.1-hiera-tiny", ["config.json", "model*.safetensors"])
-    ]
+    assert "/api/models/facebook/sam2.1-hiera-tiny" in hub.asked
+    assert hub.fetched == ["model.safetensors", "config.json"]
+    assert sorted(file.name for file in checkpoint_path(SPEC).iterdir()) == sorted(
+        hub.fetched
+    )
+    assert load_model(SPEC.name, device="cpu").name == SPEC.name
+
+
+def test_a_download_is_followed_and_can_be_stopped(cache, hub, monkeypatch):
+    """Midway; half a model is not taken for one, and what is whole is kept."""
+    monkeypatch.setattr(model_folders, "_CHUNK", 1024)
+
+    class Stopped(Exception):
+        pass
+
+    class Bar:
+        total = done = 0
+        is_impatient = True
+
+        def update(self, count):
+            self.done += count
+            if self.is_impatient and self.done > self.total // 2:
+                raise Stopped
+
+        def reset(self):
+            self.done = 0
+
+        def close(self):
+            pass
+
+    bar = Bar()
+    with pytest.raises(Stopped):
+        download(SPEC, bar)
+    assert hub.fetched == ["model.safetensors"]
+    assert 0 < bar.done < bar.total
+    assert not list(checkpoint_path(SPEC).iterdir())
+    bar.is_impatient = False
+    (hub.folder / "config.json").rename(hub.folder / "away")
+    with pytest.raises(OSError, match=r"its page lacks config\.json"):
+        download(SPEC, bar)
+    assert not is_available(SPEC)
+    (hub.folder / "away").rename(hub.folder / "config.json")
+    download(SPEC, bar)
+    assert hub.fetched == ["model.safetensors"] * 2 + ["config.json"]
+    assert is_available(SPEC)
+
+
+def test_what_is_damaged_on_the_way_is_refused(cache, hub):
+    """By the checksum that the page gives."""
+    about = hub.about()
+    weights = hub.folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    hub.about = lambda: about
+    with pytest.raises(OSError, match="could not download"):
+        download(SPEC)
+    assert not is_available(SPEC)
 
 
 def test_a_failed_download_says_what_to_put_where(cache, monkeypatch):
     """Which files, from which page, into which folder."""
-
-    def offline(*args, **kwargs):
-        raise OSError("no route to host.\nDetails")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    offline(monkeypatch)
     with pytest.raises(OSError, match="no route to host") as caught:
         load_model(SPEC.name)
     for part in ("model.safetensors", SPEC.url, str(cache / SPEC.name)):

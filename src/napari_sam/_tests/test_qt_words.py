@@ -22,6 +22,7 @@ from napari_sam._qt.words_layers import note_objects
 from napari_sam._session_text import NamedObject
 from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, image
 from napari_sam._tests.tiny_detectors import save_detector
+from napari_sam._tests.tiny_hub import offline, serving
 from napari_sam.text_detector import DetectorKind, TextDetector
 
 WORDS = "nucleus, dark spot"
@@ -54,6 +55,7 @@ def looks(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "napari_sam._qt.words_finder.Detectors", lambda: Detectors(lambda _: detector)
     )
+    monkeypatch.setattr("napari_sam._qt.words_engine.download", lambda *_: None)
     monkeypatch.setenv("NAPARI_SAM_CACHE", str(tmp_path))
     return found
 
@@ -321,11 +323,7 @@ def test_a_folder_of_the_users(qtbot, tmp_path, monkeypatch):
 
 def test_offline_says_what_to_put_where(qtbot, tmp_path, monkeypatch):
     """A download that fails names the files and the folder."""
-
-    def offline(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    offline(monkeypatch)
     monkeypatch.setenv("NAPARI_SAM_CACHE", str(tmp_path / "cache"))
     user = Searching(ViewerModel(), qtbot)
     qtbot.addWidget(user.widget, before_close_func=lambda one: one.finder.close())
@@ -335,6 +333,31 @@ def test_offline_says_what_to_put_where(qtbot, tmp_path, monkeypatch):
     user.press("find")
     assert "tokenizer" in user.status
     assert str(tmp_path / "cache" / "owlv2_base") in user.status
+
+
+def test_a_download_can_be_cancelled_midway(qtbot, tmp_path, monkeypatch):
+    """The bar follows it; Cancel stops it, and what came of it is gone."""
+    monkeypatch.setenv("NAPARI_SAM_CACHE", str(tmp_path / "cache"))
+    page = save_detector("owlv2", tmp_path / "page")
+    user = Searching(ViewerModel(), qtbot)
+    qtbot.addWidget(user.widget, before_close_func=lambda one: one.finder.close())
+    user.viewer.add_image(image(64, 64), name="cells")
+    user.controls.words.setPlainText("nucleus")
+    user.settle()
+    monkeypatch.setattr(model_folders, "_CHUNK", 256)
+    with serving(page, monkeypatch) as hub:
+        hub.is_slow = True
+        user.controls.find.click()
+        transfer = user.own.engine.transfer
+        qtbot.waitUntil(lambda: transfer.done > 0, timeout=10000)
+        qtbot.waitUntil(lambda: user.widget.progress.value() > 0, timeout=10000)
+        assert "Downloading owlv2_base" in user.widget.progress.format()
+        user.widget.cancel.click()
+        assert user.status == "Cancelled; nothing was changed."
+    user.settle()
+    folder = tmp_path / "cache" / "owlv2_base"
+    assert not (folder / "model.safetensors").exists()
+    assert user.status == "Cancelled; nothing was changed."
 
 
 def test_in_a_real_viewer(make_napari_viewer, qtbot, looks):

@@ -24,6 +24,7 @@ from napari_sam._cli import app
 from napari_sam._detections import TextBox, check_phrases
 from napari_sam._session_text import link_objects
 from napari_sam._tests.tiny_detectors import DETECTORS, save_detector
+from napari_sam._tests.tiny_hub import offline, serving
 from napari_sam.text_detector import (
     DETECTORS as KNOWN,
 )
@@ -278,11 +279,7 @@ def test_wrong_folders(tmp_path, folder):
 
 def test_offline_or_without_the_library(cache, monkeypatch, tiny_predictor):
     """One sentence says what to put where, or what to install."""
-
-    def offline(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    offline(monkeypatch)
     session = Session(PLANE, tiny_predictor)
     with pytest.raises(OSError, match="tokenizer") as caught:
         session.segment_text(PHRASES)
@@ -293,21 +290,16 @@ def test_offline_or_without_the_library(cache, monkeypatch, tiny_predictor):
         session.segment_text(PHRASES)
 
 
-def test_by_name(cache, monkeypatch, tiny_predictor):
+def test_by_name(cache, monkeypatch, tiny_predictor, tmp_path):
     """Downloaded once, with its tokenizer; a session keeps it."""
-    asked = []
-
-    def snapshot(repository, local_dir, allow_patterns):
-        asked.append((repository, allow_patterns))
-        save_detector("owlv2", local_dir)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    page = save_detector("owlv2", tmp_path / "page")
     session = Session(PLANE, tiny_predictor)
-    first = session.segment_text(PHRASES, options=ALL)
-    again = session.segment_text(PHRASES, options=ALL)
+    with serving(page, monkeypatch) as hub:
+        first = session.segment_text(PHRASES, options=ALL)
+        again = session.segment_text(PHRASES, options=ALL)
     assert first.boxes == again.boxes
-    assert [name for name, _ in asked] == ["google/owlv2-base-patch16-ensemble"]
-    assert "tokenizer*" in asked[0][1]
+    assert "/api/models/google/owlv2-base-patch16-ensemble" in hub.asked
+    assert sorted(hub.fetched) == sorted(file.name for file in page.iterdir())
 
 
 def test_command(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from napari_sam import (
 )
 from napari_sam._cli import app
 from napari_sam._series_work import AutomaticWork, WordFilter
+from napari_sam._tests.tiny_hub import offline
 from napari_sam._tests.tiny_rankers import RANKERS, save_ranker
 from napari_sam.text_ranker import KINDS
 from napari_sam.text_ranker import RANKERS as KNOWN
@@ -136,11 +137,7 @@ def test_wrong_folders_and_offline(tmp_path, monkeypatch, folder):
     (tmp_path / "config.json").write_text('{"model_type": "owlv2"}', encoding="utf-8")
     with pytest.raises(ValueError, match="must be a model of clip, siglip"):
         load_ranker(tmp_path)
-
-    def offline(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    offline(monkeypatch)
     with pytest.raises(OSError, match="tokenizer") as caught:
         load_ranker()
     assert KNOWN["clip_base"].url in str(caught.value)
