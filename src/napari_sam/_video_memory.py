@@ -1,4 +1,4 @@
-"""What SAM 2's video model of the transformers library remembers of an object."""
+"""What the transformers library's models for video remember of an object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class VideoMemory:
 
     Parameters
     ----------
-    model : Sam2VideoModel
+    model : Sam2VideoModel, Sam3TrackerVideoModel or EdgeTamVideoModel
     planes : int
         Of the stack.
     split : callable
@@ -39,11 +39,13 @@ class VideoMemory:
     def __init__(
         self, model: Any, planes: int, split: Callable[[ImageEmbedding], list[Tensor]]
     ) -> None:
-        from transformers import Sam2VideoInferenceSession
+        import transformers
 
         self._model, self._split = model, split
         self._device = next(model.parameters()).device
-        self._session: Any = Sam2VideoInferenceSession(
+        # Of Sam2VideoModel it is Sam2VideoInferenceSession, and so on.
+        kind = type(model).__name__.removesuffix("Model") + "InferenceSession"
+        self._session: Any = getattr(transformers, kind)(
             inference_device=self._device,
             inference_state_device=self._device,
             dtype=torch.float32,

@@ -1,4 +1,4 @@
-"""SAM 2, SAM-HQ and SAM 3's tracker as predictors, through the transformers library."""
+"""SAM 2, EdgeTAM, SAM-HQ and SAM 3 as predictors, by the transformers library."""
 
 from __future__ import annotations
 

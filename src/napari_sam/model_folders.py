@@ -53,6 +53,8 @@ class Family:
         What pixels between 0 and 1 are standardised by.
     remembers : bool
         Whether the class is one for videos, which remembers objects.
+    needs : str
+        A package that the library builds the encoder with, if there is one.
     """
 
     encoder: Architecture
@@ -61,11 +63,19 @@ class Family:
     mean: tuple[float, float, float] = _IMAGENET[0]
     std: tuple[float, float, float] = _IMAGENET[1]
     remembers: bool = False
+    needs: str = ""
 
 
 SAM2 = Family("sam2", "Sam2Model")
 SAM2_VIDEO = Family("sam2", "Sam2VideoModel", remembers=True)
 SAM3 = Family("sam3", "Sam3TrackerModel", mean=_HALF[0], std=_HALF[1])
+# Also the better one for single images: in version 5.23 of the library the other class
+# adds the embedding of "no memory" to features that the decoder never sees.
+SAM3_VIDEO = Family(
+    "sam3", "Sam3TrackerVideoModel", mean=_HALF[0], std=_HALF[1], remembers=True
+)
+EDGETAM = Family("edgetam", "EdgeTamModel", needs="timm")
+EDGETAM_VIDEO = Family("edgetam", "EdgeTamVideoModel", remembers=True, needs="timm")
 SAM_HQ = Family("sam_hq", "SamHQModel", stretches=False)
 
 # By "model_type" in config.json; checkpoints for video answer single images, too.
@@ -73,8 +83,10 @@ FAMILIES = {
     "sam2": SAM2,
     "sam2_video": SAM2_VIDEO,
     "sam3_tracker": SAM3,
-    "sam3_tracker_video": SAM3,
-    "sam3_video": SAM3,
+    "sam3_tracker_video": SAM3_VIDEO,
+    "sam3_video": SAM3_VIDEO,
+    "edgetam": EDGETAM,
+    "edgetam_video": EDGETAM_VIDEO,
     "sam_hq": SAM_HQ,
 }
 
@@ -117,6 +129,12 @@ SPECS = (
             ("large", "900 MB", "large"),
         )
     ),
+    hub_spec(
+        "edgetam",
+        "edgetam",
+        "yonigozlan/EdgeTAM-hf",
+        ("Apache-2.0", "56 MB", "EdgeTAM: photographs, video; small and fast"),
+    ),
     *(
         hub_spec(
             f"sam_hq_vit_{short[0]}",
@@ -139,23 +157,43 @@ SPECS = (
 )
 
 
-def is_installed() -> bool:
-    """Whether the transformers library is there."""
-    return find_spec("transformers") is not None
+def missing(needs: str = "") -> str | None:
+    """Say what must be installed before a model can be opened; None if nothing.
+
+    Parameters
+    ----------
+    needs : str
+        As in `Family`.
+    """
+    if find_spec("transformers") is None:
+        return f"needs the transformers library: {INSTALL}"
+    if needs and find_spec(needs) is None:
+        return f"needs the package {needs}: pip install {needs}"
+    return None
 
 
-def check_installed() -> None:
-    """Refuse to go on without the library.
+def check_installed(needs: str = "") -> None:
+    """Refuse to go on without the library, and without what else a model needs.
+
+    Parameters
+    ----------
+    needs : str
+        As in `Family`.
 
     Raises
     ------
     ImportError
         With what to install.
     """
-    if not is_installed():
-        raise ImportError(
-            f"this model needs the transformers library; install it with: {INSTALL}"
-        )
+    reason = missing(needs)
+    if reason is not None:
+        raise ImportError(f"this model {reason}")
+
+
+def needs_of(spec: ModelSpec) -> str:
+    """Return the package that a model needs beside the library; "" if none."""
+    of_family = (one.needs for one in FAMILIES.values() if one.encoder == spec.encoder)
+    return next(of_family, "")
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -187,7 +225,7 @@ def fetch(spec: ModelSpec, folder: Path, progressbar: Any = False) -> Path:
     """
     if is_model_folder(folder):
         return folder
-    check_installed()
+    check_installed(needs_of(spec))
     words = TOKENIZER if spec.encoder == "detector" else ()
     wanted = (CONFIG, DOWNLOADED, *words)
     try:
@@ -279,7 +317,7 @@ def read_network(folder: Path, class_name: str) -> nn.Module:
     Raises
     ------
     ImportError
-        Without the transformers library.
+        Without the transformers library, or a package that it needs for this model.
     ValueError
         If files are damaged, or weights are missing.
     """
@@ -295,6 +333,9 @@ def read_network(folder: Path, class_name: str) -> nn.Module:
             dtype=torch.float32,
             output_loading_info=True,
         )
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise ImportError(f"{folder} cannot be opened: {reason}") from error
     except Exception as error:  # what is raised depends on which file is damaged
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ValueError(f"{folder} cannot be opened as a model: {reason}.") from error

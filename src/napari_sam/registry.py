@@ -136,9 +136,9 @@ def is_available(spec: ModelSpec) -> bool:
 
 def missing_extra(spec: ModelSpec) -> str | None:
     """Say what has to be installed before a model can be used; None if nothing."""
-    if not spec.repository or model_folders.is_installed():
+    if not spec.repository:
         return None
-    return f"needs the transformers library: {model_folders.INSTALL}"
+    return model_folders.missing(model_folders.needs_of(spec))
 
 
 def download(spec: ModelSpec, progressbar: Any = False) -> Path:

@@ -22,7 +22,9 @@ Plane: TypeAlias = int | tuple[int, ...]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EncoderType: TypeAlias = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
-Architecture: TypeAlias = EncoderType | Literal["sam2", "sam3", "sam_hq", "detector"]
+Architecture: TypeAlias = (
+    EncoderType | Literal["sam2", "sam3", "sam_hq", "edgetam", "detector"]
+)
 
 MODEL_SIZE = 1024
 """Side in pixels of the square frame the image encoder sees."""
@@ -368,7 +370,7 @@ class ModelSpec:
     ----------
     name : str
         The name `load_model` takes.
-    encoder : {"vit_t", "vit_b", "vit_l", "vit_h", "sam2", "sam3", "sam_hq"}
+    encoder : {"vit_t", "vit_b", "vit_l", "vit_h", "sam2", "sam3", "sam_hq", "edgetam"}
         TinyViT (MobileSAM), ViT base, large, huge; or a family of transformers.
     url : str
         Address of the checkpoint, or of the page of a model of several files.

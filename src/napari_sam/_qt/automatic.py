@@ -77,6 +77,10 @@ class AutomaticMasksWidget(FinderWidget):
             controls.largest,
         ):
             one.valueChanged.connect(lambda _: own.choose(filters=controls.values))
+        controls.fit.connect_choices(own.choose)
+        controls.fit.compare.clicked.connect(own.compare)
+        title = "Folder of a CLIP or SigLIP model"
+        self.connect_text_models(ranker=(controls.fit.ranker, title))
         controls.run.clicked.connect(own.run)
         controls.run_stack.clicked.connect(own.run_stack)
         controls.accept.clicked.connect(lambda: own.accept(controls.table.numbers))
@@ -100,6 +104,8 @@ class AutomaticMasksWidget(FinderWidget):
         controls.download.setText(own.download or "")
         controls.download.setVisible(bool(own.download))
         shown = 0 if own.found is None else len(own.found.numbers)
+        has_found = is_free and own.found is not None
+        controls.fit.show_state(own.choices, own.about_words, has_found)
         for one in (controls.accept, controls.reject):
             one.setEnabled(is_free and own.chosen > 0)
         for one in (controls.accept_all, controls.reject_all):
@@ -136,6 +142,8 @@ class AutomaticMasksWidget(FinderWidget):
             return "Press Find objects; then choose among what is found."
         total = len(own.found.masks.every)
         if shown == 0:
+            if own.words is not None:
+                return "No object fits the words so well: lower Fits from."
             return f"None of {total} masks is shown: widen the filters, or search anew."
         return (
             f"{shown} objects of {total} masks. Move the sliders, click objects to "

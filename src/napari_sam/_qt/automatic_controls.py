@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
-    QFormLayout,
     QGroupBox,
     QVBoxLayout,
-    QWidget,
 )
-from superqt import QLabeledDoubleSlider
 
 from napari_sam._qt.automatic_choices import GRIDS
 from napari_sam._qt.automatic_engine import LEAST_SCORE, LEAST_STABILITY, Filters
 from napari_sam._qt.candidate_table import CandidateTable
 from napari_sam._qt.controls import button, choice, row, text
+from napari_sam._qt.fit_controls import FitControls
+from napari_sam._qt.forms import form, slider
 from napari_sam._qt.keys import UNDO_TIP
 
 MODES = (
@@ -28,17 +26,6 @@ GRID_NAMES = ("coarse", "medium", "normal", "fine")
 LARGEST_AREA = 1e9
 
 
-def slider(low: float, tooltip: str) -> QLabeledDoubleSlider:
-    """Make a slider up to 1 with its number beside it."""
-    made = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-    made.setRange(low, 1.0)
-    made.setDecimals(2)
-    made.setSingleStep(0.01)  # type: ignore[arg-type]
-    made.setToolTip(tooltip)
-    made.setMinimumWidth(60)
-    return made
-
-
 def area_box(tooltip: str) -> QDoubleSpinBox:
     """Make a field for an area; its lowest value is no limit."""
     made = QDoubleSpinBox()
@@ -49,16 +36,6 @@ def area_box(tooltip: str) -> QDoubleSpinBox:
     made.setMinimumWidth(50)
     made.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
     made.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-    return made
-
-
-def form(*rows: tuple[str, QWidget]) -> QFormLayout:
-    """Put controls below each other, with their names."""
-    made = QFormLayout()
-    made.setContentsMargins(0, 0, 0, 0)
-    made.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    for name, widget in rows:
-        made.addRow(name, widget)
     return made
 
 
@@ -82,6 +59,8 @@ class AutomaticControls:
         self.layout.addWidget(self.download)
         self.layout.addLayout(row(self.run, self.run_stack))
         self.layout.addWidget(self.filters)
+        self.fit = FitControls()
+        self.layout.addWidget(self.fit)
         self.layout.addWidget(self.table, 1)
         self.layout.addLayout(row(self.accept, self.reject, self.restore))
         self.layout.addLayout(row(self.accept_all, self.reject_all, self.undo))

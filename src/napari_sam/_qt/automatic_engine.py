@@ -87,7 +87,7 @@ def search(engine: Engine, request: Search) -> Generator[Progress, None, Candida
     Candidates
         All that the sliders choose from.
     """
-    yield from _prepared(engine, request.source)
+    yield from prepared(engine, request.source)
     session = engine.open(request.source)
     yield Progress(0, "Encoding")
     if request.examples is not None:
@@ -143,7 +143,7 @@ def search_stack(
     list of (plane, ndarray of shape (H, W))
         A label is the same object in all planes.
     """
-    yield from _prepared(engine, request.source)
+    yield from prepared(engine, request.source)
     session = engine.open(request.source)
     first = plane_text(request.planes[0])
     yield Progress(0, f"Looking at {first}")
@@ -176,7 +176,8 @@ def _search_tiles(
     return list(zip(request.planes, linked, strict=True))
 
 
-def _prepared(engine: Engine, source: Source) -> Generator[Progress, None, None]:
+def prepared(engine: Engine, source: Source) -> Generator[Progress, None, None]:
+    """Download the model of a source if needed, and load it."""
     for step in engine.prepare(source.model):
         yield Progress(0, str(step))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Shapes
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_sam._detections import check_phrases
 from napari_sam._layers import (
     ViewPlane,
     check_target,
@@ -26,13 +28,23 @@ from napari_sam._qt.automatic_engine import (
     search_stack,
 )
 from napari_sam._qt.automatic_where import examples_in, region_in
+from napari_sam._qt.fit_engine import (
+    Comparison,
+    FitWords,
+    Rankers,
+    compare,
+    search_stack_for,
+)
 from napari_sam._qt.label_steps import taken_back
+from napari_sam._qt.model_chooser import lacking_for_words, text_download
 from napari_sam._qt.object_finder import ObjectFinder
 from napari_sam._qt.object_writer import count_text
 from napari_sam._qt.plane_layer import lengths
 from napari_sam._qt.scene import download_text
+from napari_sam._text_models import check_folder
 from napari_sam.automatic import AutomaticOptions
 from napari_sam.sharpening import LARGE_PLANE
+from napari_sam.text_ranker import KINDS, RANKERS, load_ranker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +64,7 @@ class Finder(ObjectFinder):
     viewer : napari.Viewer
     engine : Engine
         What the worker calls.
+    rankers : KeptModel of TextRanker, optional
     parent : QObject, optional
 
     Notes
@@ -64,9 +77,16 @@ class Finder(ObjectFinder):
     chosen_changed = Signal(int)
 
     def __init__(
-        self, viewer: Any, engine: Engine, parent: QObject | None = None
+        self,
+        viewer: Any,
+        engine: Engine,
+        rankers: Rankers | None = None,
+        parent: QObject | None = None,
     ) -> None:
         super().__init__(viewer, engine, FindChoices(), parent)
+        self.rankers = rankers or Rankers(load_ranker, RANKERS)
+        # What masks are compared with, from when the user asked for it.
+        self.words: FitWords | None = None
         self.region: Shapes | None = None
         self.found: Found | None = None
         self.dismissed: set[int] = set()
@@ -105,9 +125,63 @@ class Finder(ObjectFinder):
         if before.filters == first_filters(before.mode):
             filters = choices.get("filters", first_filters(self.choices.mode))
             self.choices = replace(self.choices, filters=filters)
-        if self.choices.filters != before.filters:
+        if not self.choices.phrases:
+            self.words = None
+        if self.choices.filters != before.filters or {"phrases", "min_fit"} & {
+            *choices
+        }:
             self._filter()
-        self.refresh()
+        if not {"phrases", "against", "min_fit"} & {*choices}:
+            self.refresh()
+        self.changed.emit()
+
+    def choose_folder(self, folder: str) -> None:
+        """Choose a folder with a ranker; refused in a sentence if it has none."""
+        with self._errors():
+            check_folder(Path(folder), KINDS)
+            self.choose(ranker=str(folder))
+
+    @property
+    def about_words(self) -> str:
+        """What has to be there before words can be compared; "" if it is."""
+        lacking = lacking_for_words(RANKERS)
+        return lacking or text_download(RANKERS, self.choices.ranker)
+
+    def compare(self) -> None:
+        """Say how well words fit the objects that are shown, now and from now on."""
+        chosen = self.choices
+        with self._errors():
+            if lacking_for_words(RANKERS):
+                raise ValueError(lacking_for_words(RANKERS))
+            check_phrases((*chosen.phrases, *chosen.against))
+            words = FitWords(chosen.phrases, chosen.against, chosen.ranker)
+            if self.found is not None and words != self.words:
+                self.found = replace(self.found, fits={})
+            self.words = words
+            self.message = ""
+            self._filter()
+
+    def _compare_missing(self, found: Found) -> None:
+        """Have what is shown compared, as far as it is not yet."""
+        words, missing = self.words, np.isnan(found.fit_scores)
+        # If something else is being done, once that has ended.
+        if words is None or self.runner.is_busy or not missing.any():
+            return
+        masks, numbers = found.shown.take(missing), found.numbers[missing]
+        plane = found.view.plane
+        request = Comparison(found.source, plane, masks, numbers, words)
+        work = partial(compare, self.engine, self.rankers, request)
+        self._submit(work, lambda _: self._filter())
+
+    def _on_step(self, step: Any) -> None:
+        if isinstance(step, dict) and self.found is not None:
+            self.found.fits.update(step)
+        super()._on_step(step)
+
+    def cancel(self) -> None:
+        """Stop what is being done; nothing is changed."""
+        self.words = None
+        super().cancel()
 
     def run(self) -> None:
         """Look for objects in the displayed plane."""
@@ -120,7 +194,7 @@ class Finder(ObjectFinder):
         with self._errors():
             request = self._search(self.image, self.view, self.source)
             self.message = ""
-            done = partial(self._on_found, self.image, self.view)
+            done = partial(self._on_found, self.image, self.view, self.source)
             self._submit(partial(search, self.engine, request), done)
 
     def _search(self, image: Image, view: ViewPlane, source: Source) -> Search:
@@ -165,8 +239,16 @@ class Finder(ObjectFinder):
         with self._errors():
             if self.target is not None:
                 check_target(self.target, image, view)
+            work = partial(search_stack, self.engine, request)
+            if self.words is not None:
+                if self.is_large:
+                    raise ValueError("words need planes that fit into memory.")
+                wanted = self.words, self.choices.min_fit
+                work = partial(
+                    search_stack_for, self.engine, self.rankers, request, wanted
+                )
             self.message = ""
-            self._submit(partial(search_stack, self.engine, request), done)
+            self._submit(work, done)
 
     def pick(self, number: int) -> None:
         """Choose one of the objects that are shown; 0 is none."""
@@ -217,12 +299,14 @@ class Finder(ObjectFinder):
 
     # What follows from it
 
-    def _on_found(self, image: Image, view: ViewPlane, every: Candidates) -> None:
+    def _on_found(
+        self, image: Image, view: ViewPlane, source: Source, every: Candidates
+    ) -> None:
         self.dismissed.clear()
         self.chosen = 0
         nothing = every.take([])
         empty = np.zeros(0, np.intp)
-        self.found = Found(image, view, Numbered(every), nothing, empty)
+        self.found = Found(image, view, source, Numbered(every), nothing, empty)
         self._filter()
         layer = self.preview.layer
         if layer is not None and self.preview.is_there:
@@ -242,6 +326,12 @@ class Finder(ObjectFinder):
             shown, numbers = found.masks.select(options)
             kept = ~np.isin(numbers, [*self.dismissed])
             shown, numbers = shown.take(kept), numbers[kept]
+            found = replace(found, shown=shown, numbers=numbers)
+            self._compare_missing(found)
+            if self.words is not None:
+                # What is not compared yet stays until it is.
+                kept = ~(found.fit_scores <= self.choices.min_fit)
+                shown, numbers = shown.take(kept), numbers[kept]
             self.found = replace(found, shown=shown, numbers=numbers)
             self._show(self.found)
         if self.chosen not in self.found.numbers:
@@ -285,6 +375,10 @@ class Finder(ObjectFinder):
     def _say_written(self, count: int) -> None:
         name = "" if self.target is None else self.target.name
         self._say(f"{count_text(count)} written into {name}.")
+
+    def _on_failure(self, error: Exception) -> None:
+        self.words = None
+        super()._on_failure(error)
 
     def _forget(self) -> None:
         self.found = None

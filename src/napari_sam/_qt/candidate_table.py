@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
     from napari_sam._qt.automatic_choices import Found
 
-NAMES = ("Object", "Score", "Stability", "Area")
+NAMES = ("Object", "Score", "Stability", "Area", "Fits")
+AREA, FITS = 3, 4
 ABOUT = (
     "Number and colour in the layer of found objects",
     "Overlap with an object that SAM expects of its mask; a guess, at times over 1",
     "How little the mask depends on the threshold",
     "Area of the mask",
+    "How well the words fit, 0 to 1",
 )
 
 
@@ -54,6 +56,7 @@ class CandidateModel(QAbstractTableModel):
                 shown.scores,
                 shown.stabilities,
                 shown.areas * pixel,
+                found.fit_scores,
             )
             self.values = np.stack(columns, axis=1).astype(np.float64)
         self.endResetModel()
@@ -72,8 +75,8 @@ class CandidateModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.UserRole:
             return value
         if role == Qt.ItemDataRole.DisplayRole:
-            formats = (".0f", ".2f", ".2f", ".4g")
-            return format(value, formats[index.column()])
+            formats = (".0f", ".2f", ".2f", ".4g", ".2f")
+            return "" if np.isnan(value) else format(value, formats[index.column()])
         return None
 
     def headerData(self, section: int, orientation: Any, role: int = 0) -> Any:
@@ -83,7 +86,7 @@ class CandidateModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return ABOUT[section]
         if role == Qt.ItemDataRole.DisplayRole:
-            is_area = section == len(NAMES) - 1 and self._unit
+            is_area = section == AREA and self._unit
             return f"{NAMES[section]} ({self._unit}²)" if is_area else NAMES[section]
         return None
 
@@ -107,6 +110,7 @@ class CandidateTable(QTableView):
         self.setModel(self._sorted)
         self.setSortingEnabled(True)
         self.sortByColumn(1, Qt.SortOrder.DescendingOrder)
+        self.setColumnHidden(FITS, True)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setToolTip(
@@ -133,6 +137,11 @@ class CandidateTable(QTableView):
             0 for none.
         """
         self.candidates.show(found)
+        was_hidden = self.isColumnHidden(FITS)
+        is_hidden = found is None or not found.fits
+        self.setColumnHidden(FITS, is_hidden)
+        if was_hidden and not is_hidden:
+            self.sortByColumn(FITS, Qt.SortOrder.DescendingOrder)
         self.select_number(chosen)
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtWidgets import QFileDialog
+
 from napari_sam._qt import workspace
 from napari_sam._qt.controls import fill
 from napari_sam._qt.job_widget import JobWidget
@@ -56,6 +58,30 @@ class FinderWidget(JobWidget):
                     **{name: box.currentData()}
                 )
             )
+
+    def connect_text_models(self, **boxes: tuple[QComboBox, str]) -> None:
+        """Have choosers of models that know words choose, by the name of the choice.
+
+        Parameters
+        ----------
+        **boxes : (QComboBox, str)
+            The chooser, and the title of the dialogue that asks for a folder.
+        """
+        for name, (box, title) in boxes.items():
+            box.activated.connect(
+                lambda _, name=name, box=box, title=title: self._on_text_model(
+                    name, box.currentData(), title
+                )
+            )
+
+    def _on_text_model(self, name: str, chosen: str | None, title: str) -> None:
+        if chosen is not None:
+            self.finder.choose(**{name: chosen})
+        else:
+            folder = QFileDialog.getExistingDirectory(self, title)
+            if folder:
+                self.finder.choose_folder(folder)
+        self.refresh()
 
     def begin(self, choices: Any) -> None:
         """Show what is chosen at first, and what the viewer holds."""

@@ -102,6 +102,10 @@ class ObjectFinder(QObject):
         """Change choices by name."""
         raise NotImplementedError
 
+    def choose_folder(self, folder: str) -> None:
+        """Choose a folder with a model that knows words; refused if it has none."""
+        raise NotImplementedError
+
     def undo(self) -> None:
         """Take back what was written last."""
         raise NotImplementedError

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 # In the main thread, and before there is work: see `annotation`.
 import torch  # noqa: F401
-from qtpy.QtWidgets import QFileDialog
 
 from napari_sam._qt.finder_widget import FinderWidget
+from napari_sam._qt.model_chooser import offer_text_models
 from napari_sam._qt.preferences import read_preferences
 from napari_sam._qt.shared_cache import new_engine
 from napari_sam._qt.words_choices import WordChoices
 from napari_sam._qt.words_controls import WordsControls
 from napari_sam._qt.words_finder import WordsFinder
+from napari_sam.text_detector import DETECTORS
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -57,7 +58,8 @@ class WordsWidget(FinderWidget):
 
     def _connect(self) -> None:
         own, controls = self.finder, self.controls
-        controls.detector.activated.connect(self._on_detector)
+        title = "Folder of an OWLv2 or Grounding DINO model"
+        self.connect_text_models(detector=(controls.detector, title))
         controls.words.textChanged.connect(
             lambda: own.choose(phrases=tuple(controls.phrases))
         )
@@ -67,22 +69,11 @@ class WordsWidget(FinderWidget):
         controls.find_stack.clicked.connect(own.find_stack)
         controls.accept.clicked.connect(own.accept)
 
-    def _on_detector(self, _: int) -> None:
-        chosen = self.controls.detector.currentData()
-        if chosen is None:
-            title = "Folder of an OWLv2 or Grounding DINO model"
-            chosen = QFileDialog.getExistingDirectory(self, title)
-            if chosen:
-                self.finder.choose_folder(chosen)
-        else:
-            self.finder.choose(detector=chosen)
-        self.refresh()
-
     def refresh(self) -> None:
         """Show in the controls what is known now."""
         own, controls = self.finder, self.controls
         self.refresh_choosers()
-        controls.show_detectors(own.choices.detector)
+        offer_text_models(controls.detector, DETECTORS, own.choices.detector)
         is_free = own.job not in ("find", "write")
         can_find = is_free and own.source is not None and not own.lacking
         can_find = can_find and bool(own.choices.phrases)

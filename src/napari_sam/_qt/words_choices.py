@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -79,3 +80,25 @@ class FoundWords:
             for number in self._numbers(plane, options)
             if (plane, number) not in self.dismissed
         }
+
+
+def split_words(words: str) -> list[str]:
+    r"""Split at commas, semicolons and ends of lines.
+
+    Parameters
+    ----------
+    words : str
+
+    Returns
+    -------
+    list of str
+        Each once, in order, without empty ones.
+
+    Examples
+    --------
+    >>> split_words("nucleus, dark  spot\n\nnucleus;cell.")
+    ['nucleus', 'dark spot', 'cell']
+    """
+    parts = (" ".join(part.split()) for part in re.split(r"[,;\n]", words))
+    phrases = (part.rstrip(". ") for part in parts)
+    return list(dict.fromkeys(phrase for phrase in phrases if phrase))

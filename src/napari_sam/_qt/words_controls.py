@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from qtpy.QtWidgets import (
     QGroupBox,
     QPlainTextEdit,
@@ -12,13 +9,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam._detections import TextOptions
-from napari_sam._qt.automatic_controls import form, slider
-from napari_sam._qt.controls import button, choice, fill, grey_out, row, text
+from napari_sam._qt.controls import button, choice, row, text
+from napari_sam._qt.forms import form, slider
 from napari_sam._qt.keys import UNDO_TIP
-from napari_sam.registry import missing_extra
-from napari_sam.text_detector import DETECTORS
+from napari_sam._qt.words_choices import split_words
 
-FOLDER = "a folder of your own …"
 # Boxes that score less are not offered.
 LEAST_SCORE = 0.01
 LINES = 4
@@ -111,41 +106,3 @@ class WordsControls:
     def phrases(self) -> list[str]:
         """Words as they are typed, without empty ones."""
         return split_words(self.words.toPlainText())
-
-    def show_detectors(self, chosen: str) -> None:
-        """Offer the detectors there are, and a folder; grey without the library."""
-        names = list(DETECTORS)
-        entries: list[tuple[str, object]] = [(name, name) for name in names]
-        if chosen not in names:
-            entries.append((Path(chosen).name, chosen))
-        entries.append((FOLDER, None))
-        fill(self.detector, entries, chosen)
-        reason = missing_extra(next(iter(DETECTORS.values())))
-        for index, (_, value) in enumerate(entries):
-            grey_out(self.detector, index, reason)
-            if index < self.detector.count() and value == chosen:
-                self.detector.setCurrentIndex(index)
-        own = chosen if chosen not in names else self.detector.currentText()
-        self.detector.setToolTip(reason or own)
-
-
-def split_words(words: str) -> list[str]:
-    r"""Split at commas, semicolons and ends of lines.
-
-    Parameters
-    ----------
-    words : str
-
-    Returns
-    -------
-    list of str
-        Each once, in order, without empty ones.
-
-    Examples
-    --------
-    >>> split_words("nucleus, dark  spot\n\nnucleus;cell.")
-    ['nucleus', 'dark spot', 'cell']
-    """
-    parts = (" ".join(part.split()) for part in re.split(r"[,;\n]", words))
-    phrases = (part.rstrip(". ") for part in parts)
-    return list(dict.fromkeys(phrase for phrase in phrases if phrase))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,60 +11,17 @@ from numpy.typing import NDArray
 
 from napari_sam._detections import TextBox, TextDetections
 from napari_sam._mask_runs import MaskRuns, Runs, encode
-from napari_sam._qt.automatic_engine import PlaneLabels, Progress
+from napari_sam._qt.automatic_engine import PlaneLabels, Progress, prepared
 from napari_sam._qt.engine import Engine, Source, plane_text
-from napari_sam._qt.transfer import Transfer
+from napari_sam._qt.kept_model import KeptModel
 from napari_sam._session_text import NamedObject, link_objects
-from napari_sam.registry import download, is_available
-from napari_sam.text_detector import DETECTORS, TextDetector, load_detector
+from napari_sam.text_detector import TextDetector
 from napari_sam.types import Plane, Prompts
 
 # Boxes decoded between two looks at whether anyone still wants them.
 AT_ONCE = 8
 Numbers = Sequence[int]
-
-
-@dataclass
-class Detectors:
-    """The detector that was used last; another one takes its place.
-
-    Parameters
-    ----------
-    load : callable
-        Makes a detector of a name or a folder.
-    """
-
-    load: Callable[[str], TextDetector] = load_detector
-    _kept: dict[str, TextDetector] = field(default_factory=dict)
-
-    def prepare(
-        self, name: str, transfer: Transfer
-    ) -> Generator[Progress, None, TextDetector]:
-        """Download a detector if needed, and load it.
-
-        Parameters
-        ----------
-        name : str
-        transfer : Transfer
-            Follows the download, and may cancel it.
-
-        Yields
-        ------
-        Progress
-
-        Returns
-        -------
-        TextDetector
-        """
-        if name not in self._kept:
-            spec = DETECTORS.get(name)
-            if spec is not None and not is_available(spec):
-                transfer.begin()
-                yield Progress(0, f"Downloading {name}, {spec.size}, once")
-                download(spec, transfer)
-            yield Progress(0, f"Loading {Path(name).name}")
-            self._kept = {name: self.load(name)}
-        return self._kept[name]
+Detectors = KeptModel[TextDetector]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +54,7 @@ def find_words(
     Parameters
     ----------
     engine : Engine
-    detectors : Detectors
+    detectors : KeptModel of TextDetector
     request : WordSearch
 
     Yields
@@ -110,7 +66,7 @@ def find_words(
     dict of plane to TextDetections
     """
     detector = yield from detectors.prepare(request.detector, engine.transfer)
-    yield from _prepared(engine, request.source)
+    yield from prepared(engine, request.source)
     session = engine.open(request.source)
     found: Detected = {}
     for done, plane in enumerate(request.planes):
@@ -166,7 +122,7 @@ def segment_boxes(
     ------
     Progress or Masked
     """
-    yield from _prepared(engine, request.source)
+    yield from prepared(engine, request.source)
     session = engine.open(request.source)
     yield Progress(0, "Encoding")
     embedding = session.embed(request.plane)
@@ -234,7 +190,7 @@ def label_boxes(
     -------
     Named
     """
-    yield from _prepared(engine, source)
+    yield from prepared(engine, source)
     size = engine.open(source).plane_size
     labels = []
     for done, one in enumerate(planes):
@@ -283,8 +239,3 @@ def paint(
         value = index + 1 if values is None else values[index]
         labels.ravel()[masks.pixels(index)] = value
     return labels
-
-
-def _prepared(engine: Engine, source: Source) -> Generator[Progress, None, None]:
-    for step in engine.prepare(source.model):
-        yield Progress(0, str(step))

@@ -15,6 +15,7 @@ from napari_sam._layers import ViewPlane, check_target
 from napari_sam._layers_view import image_shape
 from napari_sam._qt.automatic_engine import Progress
 from napari_sam._qt.label_steps import taken_back
+from napari_sam._qt.model_chooser import lacking_for_words, text_download
 from napari_sam._qt.object_finder import ObjectFinder
 from napari_sam._qt.scene import download_text
 from napari_sam._qt.words_choices import FoundWords, WordChoices
@@ -33,8 +34,7 @@ from napari_sam._qt.words_engine import (
 )
 from napari_sam._qt.words_layers import BoxLayer, forget_objects, note_objects
 from napari_sam._text_models import check_folder
-from napari_sam.registry import is_available, missing_extra
-from napari_sam.text_detector import DETECTORS, KINDS
+from napari_sam.text_detector import DETECTORS, KINDS, load_detector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ class WordsFinder(ObjectFinder):
     viewer : napari.Viewer
     engine : Engine
         What the worker calls.
-    detectors : Detectors, optional
+    detectors : KeptModel of TextDetector, optional
     parent : QObject, optional
     """
 
@@ -69,7 +69,7 @@ class WordsFinder(ObjectFinder):
         parent: QObject | None = None,
     ) -> None:
         super().__init__(viewer, engine, WordChoices(), parent)
-        self.detectors = detectors or Detectors()
+        self.detectors = detectors or Detectors(load_detector, DETECTORS)
         self.found: FoundWords | None = None
         self.job: Job = ""
         self.boxes = BoxLayer(viewer, self._on_deleted)
@@ -86,25 +86,14 @@ class WordsFinder(ObjectFinder):
     @property
     def lacking(self) -> str:
         """What must be installed first; "" if nothing."""
-        if missing_extra(next(iter(DETECTORS.values()))) is None:
-            return ""
-        return (
-            "Words need the transformers library; install it, and start napari again: "
-            'pip install "napari-sam-stacks[text]"'
-        )
+        return lacking_for_words(DETECTORS)
 
     @property
     def downloads(self) -> str:
         """What will be downloaded at the first search; "" if nothing."""
-        spec = DETECTORS.get(self.choices.detector)
-        parts = []
-        if spec is not None and not is_available(spec):
-            parts.append(
-                f"Downloads {spec.name} once: {spec.size}, licence {spec.license}. "
-                "Without a network, choose a folder with its files."
-            )
+        detector = text_download(DETECTORS, self.choices.detector)
         model = download_text(self.choices.model)
-        return " ".join([*parts, *([model] if model else [])])
+        return " ".join(one for one in (detector, model) if one)
 
     @property
     def shown(self) -> dict[int, TextBox]:

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from napari_sam import Prompts, Session, Window
+from napari_sam._tests.pretended_gpu import pretend_gpu, warnings_of
 from napari_sam._tests.tiny_families import FAMILIES, save_tiny
 from napari_sam._tests.tiny_models import tiny_sam
 from napari_sam.embedding_cache import EmbeddingCache
+from napari_sam.modeling.precision import choose_device
 from napari_sam.modeling.sam import build_sam
 from napari_sam.predictor import Predictor
 from napari_sam.registry import load_model
@@ -38,15 +40,21 @@ KINDS = {
 }
 
 
-def make(model: str, folder: Path, precision: str = "float32") -> Predictor:
+# As `device="auto"` chooses; none on most machines that run the tests.
+ACCELERATORS = [kind for kind in [choose_device("auto").type] if kind != "cpu"]
+
+
+def make(
+    model: str, folder: Path, precision: str = "float32", device: str = "cpu"
+) -> Predictor:
     """Make a predictor of random weights, always the same."""
     if model in FAMILIES:
         path = save_tiny(model, folder)
-        return load_model(checkpoint=path, device="cpu", precision=precision)
+        return load_model(checkpoint=path, device=device, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build_sam("vit_t") if model == "tinyvit" else tiny_sam()
-    return Predictor(network, model, device="cpu", precision=precision)
+    return Predictor(network, model, device=device, precision=precision)
 
 
 @pytest.fixture(scope="class", params=["vit", "tinyvit", *FAMILIES])
@@ -158,6 +166,33 @@ class TestEveryPredictor:
         exact = predictor.predict(embedding, KINDS["all"]).logits
         error = np.abs(first.logits - exact).mean()  # of half precision
         assert error < 0.1 * np.abs(exact).mean()
+
+    def test_device_moves(self, case, monkeypatch, request, tmp_path):
+        """An accelerator whose memory is full gives way; embeddings move along."""
+        predictor, embedding = case
+        prompts = KINDS["points"]
+        expected = predictor.predict(embedding, prompts)
+        with monkeypatch.context() as patch:
+            pretend_gpu(patch, predictor, 0)
+            again, said = warnings_of(lambda: predictor.embed(PLANE))
+        assert "going on with the CPU" in said[-1]
+        assert predictor.device.type == "cpu"
+        assert again.key == embedding.key
+        torch.testing.assert_close(again.stored, embedding.stored, atol=1e-4, rtol=1e-4)
+        with monkeypatch.context() as patch:
+            pretend_gpu(patch, predictor, 0)
+            found, said = warnings_of(lambda: predictor.predict(embedding, prompts))
+        assert "going on with the CPU" in said[-1]
+        assert_same(found, expected)
+        for device in ACCELERATORS:
+            model = request.node.callspec.params["case"]
+            there = make(model, tmp_path, device=device)
+            made = there.embed(PLANE)
+            assert made.stored.device.type == device
+            assert made.key == embedding.key
+            for one in (made, embedding):
+                assert_same(there.predict(one, prompts), expected, atol=0.05)
+            assert_same(predictor.predict(made, prompts), expected, atol=0.05)
 
     def test_keys(self, case):
         """Pixels and window decide, and the size of the plane."""

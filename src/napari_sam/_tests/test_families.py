@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from transformers import Sam2Model
+import transformers
 
 from napari_sam import Prompts, load_model, model_folders
 from napari_sam._square_frame import answer_to_square, square_to_answer, stretch_pixels
@@ -56,18 +56,23 @@ def test_answers_are_those_of_the_library(folder, multimask):
     network, side = predictor.model, predictor.side
     family = predictor.family
     if family.remembers:  # a model for videos answers images as its counterpart does
-        network = Sam2Model.from_pretrained(folder)
-    # SAM 3's answers are 288 wide, and those of the small video model 64.
-    cells = {1008: 288, 256: 64}.get(side)
+        counterpart = getattr(transformers, family.class_name.replace("Video", ""))
+        network = counterpart.from_pretrained(folder)
+    # SAM 3's answers are 288 wide, and those of the small models 64.
+    cells = {1008: 288, 256: 64, 224: 64}.get(side)
     pixels = stretch_pixels(torch.from_numpy(SQUARE).permute(2, 0, 1), side)[None] / 255
     mean, std = (
         torch.tensor(v)[None, :, None, None] for v in (family.mean, family.std)
     )
     masks = torch.from_numpy(MASK)[None, None].float()
     scale = side / 1024
+    seen = (pixels - mean) / std
     with torch.inference_mode():
+        shown = {"pixel_values": seen}
+        if family.remembers:
+            shown = {"image_embeddings": predictor.model.get_image_embeddings(seen)}
         expected = network(
-            pixel_values=(pixels - mean) / std,
+            **shown,
             input_points=scale * torch.tensor([[[[300.0, 400.0], [80.0, 90.0]]]]),
             input_labels=torch.tensor([[[1, 0]]]),
             input_boxes=scale * torch.tensor([[[200.0, 100.0, 600.0, 700.0]]]),
@@ -246,6 +251,38 @@ def test_without_the_library(family, cache, tmp_path, monkeypatch):
     for options in ({"checkpoint": folder}, {"name": SPEC.name}):
         with pytest.raises(ImportError, match=r"napari-sam-stacks\[transformers\]"):
             load_model(**options)
+
+
+def test_what_a_model_needs_beside_the_library(cache, tmp_path, monkeypatch):
+    """EdgeTAM's encoder comes from timm: the row says so, and so does a folder."""
+    spec = MODELS["edgetam"]
+    there = model_folders.find_spec
+    monkeypatch.setattr(
+        model_folders, "find_spec", lambda name: None if name == "timm" else there(name)
+    )
+    assert missing_extra(spec) == "needs the package timm: pip install timm"
+    assert missing_extra(SPEC) is None
+    with pytest.raises(ImportError, match="this model needs the package timm"):
+        load_model("edgetam")
+    folder = save_tiny("edgetam_video", tmp_path / "mobile")
+
+    def refuse(*_, **__):
+        raise ImportError("\nTimmWrapperModel requires the timm library.\nDo so.")
+
+    monkeypatch.setattr("transformers.EdgeTamVideoModel.from_pretrained", refuse)
+    with pytest.raises(ImportError, match=r"mobile cannot be opened: Timm.* Do so"):
+        load_model(checkpoint=folder)
+
+
+def test_sam3_as_its_page_has_it(tmp_path):
+    """One folder for words and for clicks: the tracker's part of it is opened."""
+    folder = save_tiny("sam3_video", tmp_path / "sam3")
+    tracker = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    whole = {"model_type": "sam3_video", "tracker_config": tracker}
+    (folder / "config.json").write_text(json.dumps(whole), encoding="utf-8")
+    predictor = load_model(checkpoint=folder, device="cpu", precision="float32")
+    assert predictor.family is model_folders.FAMILIES["sam3_tracker_video"]
+    assert predictor.new_memory(3) is not None
 
 
 @pytest.mark.parametrize("spec", model_folders.SPECS, ids=lambda spec: spec.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam._tests.golden import IMAGES, KINDS, Recording, iou
+from napari_sam._tests.pretended_gpu import pretend_gpu, warnings_of
 from napari_sam._tests.tiny_models import tiny_predictor as make_tiny
 from napari_sam._tests.tiny_models import tiny_sam
 from napari_sam.modeling.precision import set_precision
@@ -493,36 +493,6 @@ def test_a_part_needs_a_mask() -> None:
 
 
 # Out of memory
-
-
-def pretend_gpu(monkeypatch, predictor: Predictor, fits: int) -> None:
-    """Let a predictor believe in a GPU whose memory holds so many items at once."""
-
-    def limit(function, position):
-        def limited(*arguments):
-            if predictor.device.type == "cpu":
-                return function(*arguments)
-            if len(arguments[position]) > fits:
-                raise torch.OutOfMemoryError("pretended")
-            predictor.device = torch.device("cpu")
-            try:
-                return function(*arguments)
-            finally:
-                predictor.device = torch.device("cuda")
-
-        return limited
-
-    monkeypatch.setattr(predictor, "_encode", limit(predictor._encode, 0))
-    monkeypatch.setattr(predictor, "_decode", limit(predictor._decode, 1))
-    predictor.device = torch.device("cuda")
-
-
-def warnings_of(call):
-    """Return the result of a call, and what it warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = call()
-    return result, [str(one.message) for one in caught]
 
 
 @pytest.mark.parametrize(

@@ -16,62 +16,15 @@ import napari_sam as ns
 from napari_sam._qt.automatic import AutomaticMasksWidget
 from napari_sam._qt.automatic_engine import Filters
 from napari_sam._qt.model_chooser import offer_new_models
-from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, JobUser, User, image
+from napari_sam._tests.finding import Finding, load_discs
+from napari_sam._tests.test_qt_steps import PLUGIN, User, image
 from napari_sam.registry import missing_extra
-
-
-class CountingDiscs(DiscPredictor):
-    """Counts the prompts that it decodes."""
-
-    decoded = 0
-
-    @classmethod
-    def _disc(cls, prompts, plane_size, radius):
-        """Logits that are steep at the edge: stable masks."""
-        return 10 * super()._disc(prompts, plane_size, radius)
-
-    def decode(self, embedding, prompts, multimask, min_score=None):
-        """Decode, and count."""
-        self.decoded += len(prompts)
-        return super().decode(embedding, prompts, multimask, min_score)
 
 
 @pytest.fixture
 def discs(monkeypatch, tmp_path):
     """Make the widget load a model of discs."""
-    predictor = CountingDiscs()
-    monkeypatch.setattr("napari_sam._qt.engine.load_model", lambda name: predictor)
-    monkeypatch.setenv("NAPARI_SAM_CACHE", str(tmp_path))
-    return predictor
-
-
-class Finding(JobUser):
-    """Someone with the widget in a viewer."""
-
-    def __init__(self, viewer, qtbot, widget=None):
-        widget = widget or AutomaticMasksWidget(viewer)
-        super().__init__(viewer, qtbot, widget, widget.finder)
-
-    def find(self, points=8, **filters):
-        """Look for objects with a coarse grid."""
-        self.choose("grid", points)
-        wanted = {"score": 0.6, "stability": 0.7, **filters}
-        self.controls.show_filters(Filters(**wanted))
-        self.press("run")
-
-    @property
-    def shown(self):
-        """Numbers of the objects in the list; those in the layer are among them."""
-        numbers = set(self.own.found.numbers.tolist())
-        drawn = set(np.unique(self.own.preview.layer.data).tolist()) - {0}
-        assert drawn <= numbers
-        assert bool(drawn) == bool(numbers)
-        return numbers
-
-    @property
-    def rows(self):
-        """Number of rows of the table."""
-        return self.controls.table.model().rowCount()
+    return load_discs(monkeypatch, tmp_path)
 
 
 @pytest.fixture

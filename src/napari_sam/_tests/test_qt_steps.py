@@ -195,10 +195,15 @@ class JobUser:
         """The line that says what to do next."""
         return self.widget.status.text()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self.own.runner.is_busy
+
     def settle(self) -> None:
         """Wait until nothing is under way."""
         self.own.refresh()
-        self.qtbot.waitUntil(lambda: not self.own.runner.is_busy, timeout=20000)
+        self.qtbot.waitUntil(lambda: self.is_idle, timeout=20000)
         # A job may end before anyone sees that it runs.
         QCoreApplication.processEvents()
 

@@ -9,18 +9,16 @@ pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 import torch
 from napari.components import ViewerModel
-from qtpy.QtCore import QCoreApplication
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_sam import model_folders
 from napari_sam._detections import TextOptions
 from napari_sam._qt.outline import box_corners
 from napari_sam._qt.words import WordsWidget
-from napari_sam._qt.words_controls import split_words
-from napari_sam._qt.words_engine import Detectors
+from napari_sam._qt.words_choices import split_words
 from napari_sam._qt.words_layers import note_objects
 from napari_sam._session_text import NamedObject
-from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, image
+from napari_sam._tests.test_qt_steps import PLUGIN, DiscPredictor, JobUser, image
 from napari_sam._tests.tiny_detectors import save_detector
 from napari_sam._tests.tiny_hub import offline, serving
 from napari_sam.text_detector import DetectorKind, TextDetector
@@ -52,46 +50,23 @@ def looks(monkeypatch, tmp_path):
         torch.nn.Identity(), None, DetectorKind("", found), "fixed", "cpu"
     )
     monkeypatch.setattr("napari_sam._qt.engine.load_model", lambda name: predictor)
-    monkeypatch.setattr(
-        "napari_sam._qt.words_finder.Detectors", lambda: Detectors(lambda _: detector)
-    )
-    monkeypatch.setattr("napari_sam._qt.words_engine.download", lambda *_: None)
+    monkeypatch.setattr("napari_sam._qt.words_finder.load_detector", lambda _: detector)
+    monkeypatch.setattr("napari_sam._qt.kept_model.download", lambda *_: None)
     monkeypatch.setenv("NAPARI_SAM_CACHE", str(tmp_path))
     return found
 
 
-class Searching:
+class Searching(JobUser):
     """Someone with the widget in a viewer."""
 
     def __init__(self, viewer, qtbot, widget=None):
-        self.viewer, self.qtbot = viewer, qtbot
-        self.widget = widget or WordsWidget(viewer)
-        self.controls, self.own = self.widget.controls, self.widget.finder
-
-    def settle(self):
-        """Wait until nothing is under way."""
-        self.own.refresh()
-        self.qtbot.waitUntil(
-            lambda: (
-                not self.own.runner.is_busy
-                and not self.own.job
-                and not self.own._resting.isActive()
-            ),
-            timeout=20000,
-        )
-        QCoreApplication.processEvents()
-
-    def press(self, name):
-        """Press a button, as far as it can be pressed."""
-        control = getattr(self.controls, name)
-        assert control.isEnabled(), name
-        control.click()
-        self.settle()
+        widget = widget or WordsWidget(viewer)
+        super().__init__(viewer, qtbot, widget, widget.finder)
 
     @property
-    def status(self):
-        """The line that says what to do next."""
-        return self.widget.status.text()
+    def is_idle(self):
+        """Whether nothing is under way."""
+        return super().is_idle and not self.own.job and not self.own._resting.isActive()
 
     @property
     def phrases(self):

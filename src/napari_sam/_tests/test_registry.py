@@ -63,7 +63,12 @@ def test_the_default_is_first_and_bundled():
     assert first.bundled
     assert not any(spec.bundled for spec in others)
     vits = {"vit_t", "vit_b", "vit_l", "vit_h"}
-    assert {spec.encoder for spec in others} == vits | {"sam2", "sam3", "sam_hq"}
+    assert {spec.encoder for spec in others} == vits | {
+        "sam2",
+        "sam3",
+        "sam_hq",
+        "edgetam",
+    }
 
 
 @pytest.mark.parametrize("spec", registry.MODELS.values(), ids=lambda spec: spec.name)

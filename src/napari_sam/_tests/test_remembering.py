@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from napari_sam import Prompts, PropagationOptions, Session, load_model
 from napari_sam._remembering import Known, follow_by_memory, memories_of
+from napari_sam._square_frame import square_to_answer
 from napari_sam._tests.tiny_families import save_tiny
 from napari_sam.transforms import mask_to_logits
 from napari_sam.types import Prediction
@@ -19,10 +22,10 @@ GIVEN = Prediction(
 )
 
 
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
+@pytest.fixture(scope="module", params=["sam2_video", "edgetam_video", "sam3_video"])
+def predictor(request, tmp_path_factory):
     """Load a video model with random weights."""
-    folder = save_tiny("sam2_video", tmp_path_factory.mktemp("video"))
+    folder = save_tiny(request.param, tmp_path_factory.mktemp("video"))
     return load_model(checkpoint=folder, device="cpu", precision="float32")
 
 
@@ -121,7 +124,7 @@ def test_it_remembers(predictor):
     session = Session(VOLUME, predictor)
     small = np.zeros_like(MASK)
     small[30:34, 3:9] = True
-    logits = []
+    answers = []
     for mask in (MASK, small):
         (memory,) = memories_of(predictor, [1], 7)
         memory.show(2, session.embed(2), mask)
@@ -129,10 +132,39 @@ def test_it_remembers(predictor):
         assert found.shape == (256, 256)
         assert found.dtype == np.float32
         assert 0 <= score <= 1
-        logits.append(found)
-    assert not np.array_equal(*logits)
+        answers.append([score, *found.ravel()])
+    assert answers[0] != answers[1]
     off = PropagationOptions(model_memory=False)
     assert len(list(session.propagate({2: MASK}, options=off)))
+
+
+def test_it_remembers_as_the_library_does(predictor):
+    """Its own way from pixels to masks, up a stack and down."""
+    import transformers
+
+    model, side = predictor.model, predictor.side
+    planes = [predictor.prepare(plane) for plane in VOLUME]
+    frames = torch.stack([predictor._frame(one) for one in planes])
+    kind = getattr(
+        transformers, type(model).__name__.replace("Model", "InferenceSession")
+    )
+    theirs = kind(video=frames, dtype=torch.float32)
+    shown = torch.from_numpy(MASK)[None, None].float()
+    square = F.interpolate(shown, (side, side), mode="bilinear", antialias=True) > 0.5
+    theirs.add_mask_inputs(theirs.obj_id_to_idx(1), 3, square)
+    theirs.obj_with_new_inputs = [1]
+    (ours,) = memories_of(predictor, [1], len(VOLUME))
+    session = Session(VOLUME, predictor)
+    ours.show(3, session.embed(3), MASK)
+    with torch.inference_mode():
+        model(theirs, frame_idx=3)
+        for plane in (4, 5, 6):
+            answer = model(theirs, frame_idx=plane)
+            logits, score = ours.find(plane, session.embed(plane), 1)
+            expected = square_to_answer(answer.pred_masks, MASK.shape, 256)[0, 0]
+            np.testing.assert_allclose(logits, expected, atol=1e-3, rtol=1e-3)
+            sure = answer.object_score_logits.sigmoid().item()
+            assert score == pytest.approx(sure, abs=1e-4)
 
 
 def test_memory_does_not_grow_with_the_stack(predictor):
