@@ -105,7 +105,7 @@ class AutomaticMasksWidget(FinderWidget):
         controls.download.setVisible(bool(own.download))
         shown = 0 if own.found is None else len(own.found.numbers)
         has_found = is_free and own.found is not None
-        controls.fit.show_state(own.choices, own.about_words, has_found)
+        controls.fit.show_state(own.choices, own.lacking, has_found)
         for one in (controls.accept, controls.reject):
             one.setEnabled(is_free and own.chosen > 0)
         for one in (controls.accept_all, controls.reject_all):

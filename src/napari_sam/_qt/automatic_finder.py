@@ -36,7 +36,7 @@ from napari_sam._qt.fit_engine import (
     search_stack_for,
 )
 from napari_sam._qt.label_steps import taken_back
-from napari_sam._qt.model_chooser import lacking_for_words, text_download
+from napari_sam._qt.model_chooser import lacking_for_words
 from napari_sam._qt.object_finder import ObjectFinder
 from napari_sam._qt.object_writer import count_text
 from napari_sam._qt.plane_layer import lengths
@@ -142,17 +142,16 @@ class Finder(ObjectFinder):
             self.choose(ranker=str(folder))
 
     @property
-    def about_words(self) -> str:
-        """What has to be there before words can be compared; "" if it is."""
-        lacking = lacking_for_words(RANKERS)
-        return lacking or text_download(RANKERS, self.choices.ranker)
+    def lacking(self) -> str:
+        """What must be installed before words can be compared; "" if nothing."""
+        return lacking_for_words(RANKERS)
 
     def compare(self) -> None:
         """Say how well words fit the objects that are shown, now and from now on."""
         chosen = self.choices
         with self._errors():
-            if lacking_for_words(RANKERS):
-                raise ValueError(lacking_for_words(RANKERS))
+            if self.lacking:
+                raise ValueError(self.lacking)
             check_phrases((*chosen.phrases, *chosen.against))
             words = FitWords(chosen.phrases, chosen.against, chosen.ranker)
             if self.found is not None and words != self.words:

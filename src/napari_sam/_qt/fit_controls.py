@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QGroupBox, QLineEdit, QVBoxLayout
 
 from napari_sam._qt.controls import button, choice, row, text
 from napari_sam._qt.forms import form, slider
-from napari_sam._qt.model_chooser import offer_text_models
+from napari_sam._qt.model_chooser import offer_text_models, text_download
 from napari_sam._qt.words_choices import split_words
 from napari_sam.text_ranker import AGAINST, RANKERS
 
@@ -31,6 +31,7 @@ class FitControls(QGroupBox):
         self.phrases.setPlaceholderText("nucleus")
         self.phrases.setToolTip("What to keep: a word or a few, between commas")
         self.against = QLineEdit(", ".join(AGAINST))
+        self.against.setCursorPosition(0)
         self.against.setToolTip(
             "What else is in the image; with CLIP the words compete with these"
         )
@@ -47,14 +48,13 @@ class FitControls(QGroupBox):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 6, 6, 6)
         layout.setSpacing(6)
-        layout.addLayout(
-            form(
-                ("Words", self.phrases),
-                ("Against", self.against),
-                ("By", self.ranker),
-                ("Fits from", self.min_fit),
-            )
+        self._form = form(
+            ("Words", self.phrases),
+            ("Against", self.against),
+            ("By", self.ranker),
+            ("Fits from", self.min_fit),
         )
+        layout.addLayout(self._form)
         layout.addWidget(self.about)
         layout.addLayout(row(self.compare))
 
@@ -67,17 +67,22 @@ class FitControls(QGroupBox):
             )
         self.min_fit.valueChanged.connect(lambda value: choose(min_fit=value))
 
-    def show_state(self, choices: FindChoices, about: str, can_compare: bool) -> None:
-        """Offer the models, and say what is lacking or will be downloaded.
+    def show_state(self, choices: FindChoices, reason: str, can_compare: bool) -> None:
+        """Offer the models; without words there is no more to see than their line.
 
         Parameters
         ----------
         choices : FindChoices
-        about : str
-            "" if there is nothing to say.
+        reason : str
+            What is lacking; "" if nothing.
         can_compare : bool
         """
         offer_text_models(self.ranker, RANKERS, choices.ranker)
+        has_words = bool(choices.phrases)
+        for one in (self.against, self.ranker, self.min_fit):
+            self._form.setRowVisible(one, has_words)
+        about = reason or text_download(RANKERS, choices.ranker)
         self.about.setText(about)
-        self.about.setVisible(bool(about))
-        self.compare.setEnabled(can_compare and bool(choices.phrases))
+        self.about.setVisible(bool(reason or (about and has_words)))
+        self.compare.setVisible(has_words)
+        self.compare.setEnabled(can_compare and has_words and not reason)
