@@ -1,9 +1,8 @@
 """Values that every part of the package exchanges: prompts in, predictions out.
 
-All classes are frozen and know neither torch, Qt nor napari. Coordinates are
-(row, column) in data pixels of a plane, pixel centres at integers; boxes are
-pixel edges, half-open: the box of ``mask`` is
-``(r.min(), c.min(), r.max() + 1, c.max() + 1)``.
+All classes are frozen and know neither torch, Qt nor napari. Coordinates are (row,
+column) in data pixels of a plane, pixel centres at integers; boxes are pixel edges,
+half-open: that of ``mask`` is ``(r.min(), c.min(), r.max() + 1, c.max() + 1)``.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ Plane: TypeAlias = int | tuple[int, ...]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 EncoderType: TypeAlias = Literal["vit_t", "vit_b", "vit_l", "vit_h"]
-Architecture: TypeAlias = (
-    EncoderType | Literal["sam2", "sam3", "sam_hq", "edgetam", "detector"]
-)
+FromHub: TypeAlias = Literal["sam2", "sam3", "sam_hq", "edgetam", "detector"]
+Architecture: TypeAlias = EncoderType | FromHub
 
 MODEL_SIZE = 1024
 """Side in pixels of the square frame the image encoder sees."""
