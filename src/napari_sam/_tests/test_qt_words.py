@@ -325,8 +325,9 @@ def test_a_download_can_be_cancelled_midway(qtbot, tmp_path, monkeypatch):
         user.controls.find.click()
         transfer = user.own.engine.transfer
         qtbot.waitUntil(lambda: transfer.done > 0, timeout=10000)
-        qtbot.waitUntil(lambda: user.widget.progress.value() > 0, timeout=10000)
-        assert "Downloading owlv2_base" in user.widget.progress.format()
+        bar = user.widget.progress
+        qtbot.waitUntil(lambda: bar.format().endswith("%p%"), timeout=10000)
+        assert "Downloading owlv2_base" in bar.format()
         user.widget.cancel.click()
         assert user.status == "Cancelled; nothing was changed."
     user.settle()
