@@ -6,6 +6,7 @@ among its three masks by how well they agree with that prediction, and mixes bot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,15 +81,16 @@ class Answer:
         return self.full > 0
 
 
-def blend(first: Answer, second: Answer, weight: float) -> Answer:
-    """Mix the answers of both directions; the second one's weight is 0 to 1."""
+def blend(answers: Sequence[Answer], weights: Sequence[float]) -> Answer:
+    """Mix answers to one plane, or to neighbouring ones: weighted means."""
     rows, columns = (
-        slice(min(a.start, b.start), max(a.stop, b.stop))
-        for a, b in zip(first.part, second.part, strict=True)
+        slice(min(one.start for one in sides), max(one.stop for one in sides))
+        for sides in zip(*(answer.part for answer in answers), strict=True)
     )
-    logits = (1 - weight) * first.full + weight * second.full
-    score = (1 - weight) * first.score + weight * second.score
-    return Answer.of(logits, (rows, columns), score)
+    shares = np.asarray(weights, np.float32) / np.sum(weights)
+    logits = sum(w * one.full for w, one in zip(shares, answers, strict=True))
+    score = sum(w * one.score for w, one in zip(shares, answers, strict=True))
+    return Answer.of(np.asarray(logits), (rows, columns), float(score))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ twice at most: once upwards, and once downwards.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from napari_sam._tracking import Answer, Tracker, blend
 from napari_sam.decoding import Part
 from napari_sam.predictor import Predictor
 from napari_sam.transforms import pixels_per_cell, valid_cells
-from napari_sam.types import ImageEmbedding, Prediction, Prompts
+from napari_sam.types import LOGITS_SIZE, ImageEmbedding, Prediction, Prompts
 
 __all__ = [
     "PropagationOptions",
@@ -84,6 +84,27 @@ class _Object:
         """Whether the object was shown both before and after a plane."""
         ends = self.next_seed(plane, -1), self.next_seed(plane, 1)
         return plane not in self.seeds and all(end in self.shapes for end in ends)
+
+    def answer(self, plane: int, share: float) -> Found | None:
+        """Mix what is known of a plane with its neighbours, which count as a share."""
+        if plane in self.given or plane not in self.found:
+            return self.given.get(plane)
+        own = self.found[plane]
+        beside = [
+            one
+            for neighbour in (plane - 1, plane + 1)
+            if (one := self._packed(neighbour)) is not None
+        ]
+        if not share or not beside:
+            return own
+        smooth = blend([own, *beside], [1.0, *[share] * len(beside)])
+        return replace(smooth, score=own.score)
+
+    def _packed(self, plane: int) -> Answer | None:
+        if plane not in self.given:
+            return self.found.get(plane)
+        whole = slice(0, LOGITS_SIZE)
+        return Answer.of(self.given[plane].best_logits, (whole, whole), 1.0)
 
     def needs(self, plane: int, step: int) -> bool:
         """Whether the way in a direction from a seed leads to a plane."""
@@ -162,53 +183,105 @@ def _follow(
 ) -> Iterator[tuple[int, dict[int, Found]]]:
     """`propagate`, before the answers are brought to the plane's pixels."""
     objects = {key: _Object(dict(one)) for key, one in seeds.items()}
-    left = list(dict.fromkeys(planes))
+    left = dict.fromkeys(planes)
     _decode_seeds(stack, objects)
     memories = memories_of(stack.predictor, list(objects), len(stack))
     if memories and options.model_memory:
         known = {key: Known(one.given, one.stops) for key, one in objects.items()}
         by_key = dict(zip(objects, memories, strict=True))
-        yield from follow_by_memory(stack, known, by_key, left)
+        yield from follow_by_memory(stack, known, by_key, list(left))
         return
 
     def final(plane: int) -> tuple[int, dict[int, Found]]:
-        left.remove(plane)
-        return plane, _taken(objects, plane)
+        del left[plane]
+        found = {
+            key: answer
+            for key, one in objects.items()
+            if (answer := one.answer(plane, options.share_beside)) is not None
+        }
+        for beside in _around(plane, len(stack)):
+            if left.keys().isdisjoint(_around(beside, len(stack))):
+                for one in objects.values():
+                    one.found.pop(beside, None)
+        return plane, found
 
-    for plane in [plane for plane in left if _is_final(objects, plane, steps=(1, -1))]:
+    course = _Progress(len(stack), 1 if options.share_beside else 0)
+    for plane in [plane for plane in left if course.is_final(objects, plane)]:
         if any(plane in one.seeds for one in objects.values()):
             yield final(plane)
     for step in (1, -1):
-        later = (-1,) if step == 1 else ()
-        for plane in _way(objects, left, step, len(stack)):
+        for plane in _way(objects, list(left), step, course):
             _visit(stack, objects, plane, step, options)
-            if plane in left and _is_final(objects, plane, later):
-                yield final(plane)
+            course = replace(course, step=step, here=plane)
+            for done in (plane - step, plane):
+                if done in left and course.is_final(objects, done):
+                    yield final(done)
     for plane in list(left):
         yield final(plane)
 
 
-def _is_final(objects: Mapping[int, _Object], plane: int, steps: Sequence[int]) -> bool:
-    """Whether no object will reach a plane in any of these directions."""
-    return not any(one.needs(plane, step) for one in objects.values() for step in steps)
+def _around(plane: int, count: int, reach: int = 1) -> range:
+    return range(max(0, plane - reach), min(count, plane + reach + 1))
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far the search has come: upwards first, then downwards.
+
+    Parameters
+    ----------
+    count : int
+        Planes of the stack.
+    reach : int
+        Planes on each side that count in a plane's answer.
+    step : {0, 1, -1}
+        Direction of the search; 0 before it.
+    here : int
+        The plane visited last.
+    """
+
+    count: int
+    reach: int
+    step: int = 0
+    here: int = 0
+
+    def to_come(self, plane: int) -> tuple[int, ...]:
+        """Directions in which a plane will still be passed."""
+        if self.step == 0:
+            return (1, -1)
+        is_ahead = (plane - self.here) * self.step > 0
+        return (self.step,) * is_ahead + (-1,) * (self.step == 1)
+
+    def is_final(self, objects: Mapping[int, _Object], plane: int) -> bool:
+        """Whether nothing will change of what is known of a plane."""
+        return not any(
+            one.needs(beside, step)
+            for one in objects.values()
+            if plane not in one.seeds
+            for beside in _around(plane, self.count, self.reach)
+            for step in self.to_come(beside)
+        )
 
 
 def _way(
-    objects: Mapping[int, _Object], planes: Sequence[int], step: int, count: int
+    objects: Mapping[int, _Object], planes: Sequence[int], step: int, course: _Progress
 ) -> Iterator[int]:
     """Planes to visit in a direction, as far as one of those wanted needs it."""
     ways = [
-        (seed * step, plane * step)
-        for plane in planes
+        (seed * step, beside * step)
         for one in objects.values()
-        if one.needs(plane, step) and (seed := one.next_seed(plane, -step)) is not None
+        for plane in planes
+        if plane not in one.seeds
+        for beside in _around(plane, course.count, course.reach)
+        if one.needs(beside, step)
+        and (seed := one.next_seed(beside, -step)) is not None
     ]
     if not ways:
         return
     # Not from the first seed on: a part of a stack costs no more than that part.
     first, last = min(seed for seed, _ in ways), max(plane for _, plane in ways)
     for plane in range(first * step, (last + 1) * step, step):
-        if 0 <= plane < count:
+        if 0 <= plane < course.count:
             yield plane
 
 
@@ -312,16 +385,5 @@ def _take(
         if behind is not None and ahead is not None:
             # The nearer the seed it comes from, the more a direction is believed.
             weight = abs(ahead - plane) / abs(ahead - behind)
-            found = blend(one.found[plane], found, weight)
+            found = blend([one.found[plane], found], [1 - weight, weight])
     one.found[plane] = found
-
-
-def _taken(objects: Mapping[int, _Object], plane: int) -> dict[int, Found]:
-    """Objects of a plane; what was found is let go."""
-    result: dict[int, Found] = {}
-    for key, one in objects.items():
-        if plane in one.given:
-            result[key] = one.given[plane]
-        elif plane in one.found:
-            result[key] = one.found.pop(plane)
-    return result

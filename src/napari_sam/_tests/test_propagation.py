@@ -237,6 +237,29 @@ def test_what_is_beside_the_seed_needs_more_evidence() -> None:
     assert strayed[1] < 0.6 * strayed[0]
 
 
+def test_what_one_plane_misses_is_mended_by_those_on_both_sides() -> None:
+    """A section half in the dark is found whole, unless smoothing is off."""
+    truth = tube(slice(10, 38), slice(12, 28))
+    seen = truth.copy()
+    seen[7, 24:] = False
+    session, missed = session_of(seen), []
+    for smoothing in (0, 1):
+        options = ns.PropagationOptions(smoothing=smoothing)
+        found = session.segment_volume({5: box_of(truth[5])}, options=options)
+        missed.append(int((truth[7] & ~found[7]).sum()))
+        np.testing.assert_array_equal(found[5], truth[5])
+    assert missed[1] < 0.8 * missed[0]
+
+
+@pytest.mark.parametrize(("step", "share"), [(0.5, 0.5), (1, 0.5), (5, 0.1)])
+def test_planes_farther_apart_count_less_in_each_other(
+    step: float, share: float
+) -> None:
+    """In thick slices the neighbours say little about a section."""
+    options = ns.PropagationOptions(spacing=(step, 1, 1))
+    assert options.share_beside == pytest.approx(share)
+
+
 @pytest.mark.parametrize("gap", [1, 4])
 def test_contradictory_seeds_each_keep_their_plane(gap: int) -> None:
     """Two seeds of one object that have nothing in common are both believed."""
@@ -341,7 +364,7 @@ def test_each_plane_is_given_once(planes: list[int], seeds: set[int]) -> None:
 
 
 def test_closing_stops_the_work() -> None:
-    """What was yielded before is what the whole run gives; the rest is not encoded."""
+    """What was yielded is what the whole run gives; one plane more is encoded."""
     truth = tube(slice(16, 32), slice(12, 28))
     seeds = {4: box_of(truth[4])}
     whole = session_of(truth).segment_volume(seeds)
@@ -350,17 +373,20 @@ def test_closing_stops_the_work() -> None:
     first = [next(steps) for _ in range(3)]
     steps.close()
     assert [p.plane for p in first] == [4, 5, 6]
-    assert session.predictor.encoded == 3
+    assert session.predictor.encoded == 4
     for prediction in first:
         np.testing.assert_array_equal(prediction.best, whole[prediction.plane])
 
 
 def test_planes_nobody_needs_are_not_encoded() -> None:
-    """Neither beyond the object's end nor beyond the range wanted."""
+    """No more than one plane beyond the range wanted, of which its last plane is."""
     truth = tube(slice(16, 32), slice(12, 28))
-    session = session_of(truth)
-    list(session.propagate({4: box_of(truth[4])}, planes=range(4, 7)))
-    assert session.predictor.encoded == 3
+    for smoothing, encoded in ((0.5, 4), (0, 3)):
+        session = session_of(truth)
+        options = ns.PropagationOptions(smoothing=smoothing)
+        seeds, planes = {4: box_of(truth[4])}, range(4, 7)
+        list(session.propagate(seeds, planes=planes, options=options))
+        assert session.predictor.encoded == encoded
 
 
 @pytest.mark.parametrize("wanted", [range(9, 11), range(2), range(5, 7)])
@@ -491,7 +517,7 @@ def test_packed_answers_keep_their_logits() -> None:
     answer = Answer.of(logits, (slice(8, 40), slice(12, 60)), 0.5)
     np.testing.assert_allclose(answer.full, logits, atol=2e-3)
     other = Answer.of(np.full((256, 256), 2.0), (slice(0, 10), slice(50, 70)), 1.0)
-    mixed = blend(answer, other, 0.25)
+    mixed = blend([answer, other], [3, 1])
     np.testing.assert_allclose(
         mixed.full, 0.75 * answer.full + 0.25 * other.full, atol=1e-2
     )
@@ -572,6 +598,7 @@ def test_seeds_must_be_of_one_stack() -> None:
         {"drift": np.inf},
         {"shrinkage": -1},
         {"decoder_weight": 1.5},
+        {"smoothing": 1.5},
         {"patience": -1},
         {"min_likeness": np.inf},
         {"max_growth": np.nan},
