@@ -16,7 +16,7 @@ from napari_sam._mask_boxes import tight_box
 # Of a plane whose Dice coefficient is 0.7 or more: where the shares of wrong planes
 # below and of right planes above add up to the most, on volumes with known objects;
 # see docs/volumes.md.
-DOUBTFUL = 0.625
+DOUBTFUL = 0.65
 """Confidence below which a plane is worth a look."""
 
 
