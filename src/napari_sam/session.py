@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from copy import copy
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from time import perf_counter
 from typing import Any
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from napari_sam import sharpening, transforms, windows
 from napari_sam._kept_plane import KeptPlane, Looked
+from napari_sam._plane_contrast import contrast_of_planes
 from napari_sam._session_automatic import AutomaticMethods
 from napari_sam._session_similar import SimilarMethods
 from napari_sam._session_text import TextMethods
@@ -33,10 +36,6 @@ from napari_sam.types import (
     Window,
 )
 
-# Planes looked at to choose the contrast of a stack.
-CONTRAST_PLANES = 5
-# Of a plane that is never read as a whole: parts along each axis, and their side.
-CONTRAST_PARTS, CONTRAST_SIDE = 4, 256
 # Rows and columns that are read of a large window at most, about.
 MAX_SIDE = 4 * MODEL_SIZE
 
@@ -140,34 +139,9 @@ class Session(
         """
         if not self._limits_known:
             if np.dtype(self.image.dtype) not in (np.uint8, np.bool_):
-                self._limits = self._default_limits()
+                self._limits = contrast_of_planes(self)
             self._limits_known = True
         return self._limits
-
-    def _default_limits(self) -> transforms.ContrastLimits | None:
-        planes = self.planes
-        last, count = len(planes) - 1, min(CONTRAST_PLANES, len(planes))
-        some = [planes[i] for i in np.linspace(0, last, count).round().astype(int)]
-        limits = self._limits_of(some)
-        # All the same so far: look on until there is something to see.
-        others = iter(planes if count < len(planes) else ())
-        while limits is not None and limits[0] == limits[1]:
-            plane = next(others, None)
-            if plane is None:
-                break
-            limits = self._limits_of([some[0], plane])
-        return limits
-
-    def _limits_of(self, planes: Sequence[Plane]) -> transforms.ContrastLimits | None:
-        parts: Sequence[Window | None] = [None]
-        if self.is_large:  # a few parts of it, spread evenly
-            parts = windows.sample(self.plane_size, CONTRAST_PARTS, CONTRAST_SIDE)
-        seen = [
-            transforms.check_plane(self.read_plane(plane, part))
-            for plane in planes
-            for part in parts
-        ]
-        return transforms.default_contrast_limits(*seen)
 
     @staticmethod
     def _short(index: tuple[int, ...]) -> Plane:
@@ -277,15 +251,24 @@ class Session(
         part._limits, part._limits_known = self.contrast_limits, True
         return part
 
-    def _prepare(self, plane: Plane | None, window: Window | None) -> ModelInput:
+    def _prepare(
+        self, plane: Plane | None, window: Window | None, mirrored: bool = False
+    ) -> ModelInput:
         if window == windows.whole(self.plane_size):
             window = None
         shape = self.plane_size if window is None else window.shape
         how = Looked(self.contrast_limits, shape, window)
-        return self._last.prepare(self._raw(plane, window), how)
+        seen = self._last.prepare(self._raw(plane, window), how)
+        if not mirrored:
+            return seen
+        # Other pixels, so another key.
+        return replace(seen, pixels=seen.pixels.flip(1 + windows.mirror_axis(shape)))
 
     def embed(
-        self, plane: Plane | None = None, window: Window | None = None
+        self,
+        plane: Plane | None = None,
+        window: Window | None = None,
+        mirrored: bool = False,
     ) -> ImageEmbedding:
         """Embedding of a plane, from the cache or encoded now.
 
@@ -295,6 +278,9 @@ class Session(
             As in `read_plane`.
         window : Window, optional
             Of this part of the plane; of all of it by default.
+        mirrored : bool
+            Of its mirror image along the longer axis. Prompts must be mirrored, too
+            (`windows.mirror_prompts`), and answers are.
 
         Returns
         -------
@@ -307,7 +293,7 @@ class Session(
         ValueError
             If there is no such plane, or the window does not lie within it.
         """
-        predictor, seen = self.predictor, self._prepare(plane, window)
+        predictor, seen = self.predictor, self._prepare(plane, window, mirrored)
         key = predictor.key(seen)
         features = self.cache.get(key, predictor.device, predictor.dtype)
         if features is None:
@@ -362,7 +348,7 @@ class Session(
         source = PlaneSource(
             self.predictor,
             self.plane_size,
-            lambda window: self.embed(plane, window),
+            partial(self.embed, plane),
             self._short(index),
         )
         return sharpening.segment(source, prompts, options, multimask)
@@ -372,6 +358,7 @@ class Session(
     ) -> Generator[Plane, None, None]:
         """Encode planes that are not in the cache yet, one a step.
 
+        As `segment` looks at them first: mirrored as well, if `sharp` says so.
         Closing the generator stops the work; what is done stays in the cache, and the
         next call goes on from there.
 
@@ -396,4 +383,6 @@ class Session(
     def _embed_each(self, planes: Sequence[Plane]) -> Generator[Plane, None, None]:
         for plane in planes:
             self.embed(plane)
+            if self.sharp.looks_both_ways(self.plane_size):
+                self.embed(plane, mirrored=True)
             yield plane

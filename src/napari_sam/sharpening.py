@@ -1,10 +1,10 @@
 """A closer look at small objects, and at planes too large to be seen at once.
 
-The first look is at the whole plane, or, where that is large, at a window around the
-prompts. If the object is small in it, a window around the object is encoded as well,
-and SAM is asked again. What it answers there replaces the first mask only if both
-agree on where the object is. The logits stay those of the first look: fed back with
-the next click, they keep the dialogue in the frame that SAM was trained in.
+The first look is at the whole plane, as it is and mirrored, or, where that is large, at
+a window around the prompts. If the object is small in it, a window around the object is
+encoded as well, and SAM is asked again. What it answers there replaces the first mask
+only if both agree on where the object is. The logits stay those of the first look: fed
+back with the next click, they keep the dialogue in the frame that SAM was trained in.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ class SharpOptions:
         is not believed.
     snap : bool
         Take windows from a grid, so that neighbouring objects share their embedding.
+    mirror : bool
+        Look at the plane's mirror image as well, and take the mean of both answers:
+        one more encoding for each plane. Not in planes above 2048 pixels.
 
     Raises
     ------
@@ -80,6 +83,15 @@ class SharpOptions:
     min_magnification: float = 1.5
     min_agreement: float = 0.5
     snap: bool = True
+    mirror: bool = True
+
+    def looks_both_ways(self, plane_size: tuple[int, int]) -> bool:
+        """Whether planes of a size are looked at mirrored, too.
+
+        All objects of a plane share its mirror image; of a window it is not worth it.
+        """
+        is_whole = max(plane_size) <= NATIVE_SIDE
+        return self.mirror and self.mode != "off" and is_whole
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(SharpMode):
@@ -116,14 +128,14 @@ class PlaneSource:
     predictor : Predictor
     plane_size : (H, W)
     embed : callable
-        Window of the plane to ImageEmbedding.
+        Window of the plane, and whether it is seen mirrored, to ImageEmbedding.
     plane : int or tuple of int
         Noted in predictions.
     """
 
     predictor: Predictor
     plane_size: tuple[int, int]
-    embed: Callable[[Window], ImageEmbedding]
+    embed: Callable[[Window, bool], ImageEmbedding]
     plane: Plane = 0
 
     @property
@@ -132,13 +144,29 @@ class PlaneSource:
         rows, columns = self.plane_size
         return rows * columns > LARGE_PLANE
 
-    def look(self, prompts: Prompts, window: Window, multimask: bool) -> Look:
-        """Answer prompts of the plane by what is in a window."""
+    def look(
+        self, prompts: Prompts, window: Window, multimask: bool, both_ways: bool = False
+    ) -> Look:
+        """Answer prompts of the plane by what is in a window, or by the mean of two.
+
+        The second answer is that of the mirrored window: SAM's mistakes depend on how
+        an object lies, what is there does not.
+        """
         if window != windows.whole(self.plane_size):
             prompts = windows.prompts_in_window(prompts, window, self.plane_size)
-        embedding = self.embed(window)
+        ahead = self.embed(window, False)
+        if not both_ways:
+            found = self.predictor.predict(ahead, prompts, multimask, self.plane)
+            return Look(window, found)
+        size, decode = window.shape, self.predictor.decode
+        (logits,), (scores,) = decode(ahead, [prompts], multimask)
+        mirrored = windows.mirror_prompts(prompts, size)
+        (other,), (rated,) = decode(self.embed(window, True), [mirrored], multimask)
+        logits = (logits + other.flip(1 + windows.mirror_axis(size))) / 2
+        masks = self.predictor.masks(logits, size)
+        scores = (scores + rated) / 2
         return Look(
-            window, self.predictor.predict(embedding, prompts, multimask, self.plane)
+            window, Prediction(masks, scores.numpy(), logits.numpy(), self.plane)
         )
 
 
@@ -187,11 +215,12 @@ def _first_look(
     size = source.plane_size
     window = windows.whole(size)
     starts_near = options.mode != "off" and max(size) > NATIVE_SIDE
+    both_ways = options.looks_both_ways(size)
     box = _prompted(prompts, size)
     if box is not None and (source.is_large or starts_near):
         window = windows.choose_window(box, size, CONTEXT_OF_PROMPTS, least=MODEL_SIZE)
     while True:
-        look = source.look(prompts, window, multimask)
+        look = source.look(prompts, window, multimask, both_ways)
         # A box says itself how far the object goes.
         ends = prompts.box is not None or not windows.touches_inner_edge(
             look.prediction.best, window, size
@@ -253,7 +282,7 @@ def _look_closer(
         for logits in first.prediction.logits
     ]
     answers = source.predictor.predict_batch(
-        source.embed(window), asked, multimask=False
+        source.embed(window, False), asked, multimask=False
     )
     old = first.prediction
     masks, scores = old.masks.copy(), old.scores.copy()

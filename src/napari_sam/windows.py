@@ -229,6 +229,46 @@ def prompts_in_window(
     )
 
 
+def mirror_axis(size: tuple[int, int]) -> int:
+    """Axis along which a plane is mirrored: the longer one, where cells fall on cells.
+
+    SAM's frame is filled along it, and padded along the other.
+    """
+    return 0 if size[0] > size[1] else 1
+
+
+def mirror_prompts(prompts: Prompts, size: tuple[int, int]) -> Prompts:
+    """Give prompts of a plane in the pixels of the mirrored plane, and back.
+
+    Parameters
+    ----------
+    prompts : Prompts
+    size : (H, W)
+
+    Returns
+    -------
+    Prompts
+
+    Examples
+    --------
+    >>> mirror_prompts(Prompts([[2, 3]], box=[1, 2, 4, 5]), (10, 20)).box.tolist()
+    [1.0, 15.0, 4.0, 18.0]
+    """
+    axis = mirror_axis(size)
+    points, box, logits = prompts.points.copy(), prompts.box, prompts.mask_logits
+    points[:, axis] = size[axis] - 1 - points[:, axis]
+    if box is not None:
+        low, high = box.reshape(2, 2)[:, axis]
+        box = box.copy()
+        box[[axis, axis + 2]] = size[axis] - high, size[axis] - low
+    return Prompts(
+        points=points,
+        point_labels=prompts.point_labels,
+        box=box,
+        mask_logits=None if logits is None else np.flip(logits, axis),
+    )
+
+
 def resample_logits(
     logits: NDArray[np.float32], source: Window, target: Window
 ) -> NDArray[np.float32]:

@@ -116,8 +116,9 @@ class Sharp(StrEnum):
 SharpOption = Annotated[
     Sharp,
     typer.Option(
-        help="Look again at small objects (auto), or at all that can be seen larger "
-        "(always), in windows of their own: sharper, an encoding more for each window."
+        help="Look at planes mirrored, too, and again at small objects (auto), or at "
+        "all that can be seen larger (always), in windows of their own: sharper, an "
+        "encoding more for each plane and window."
     ),
 ]
 CLEANING = "Cleaning, in the image's units"

@@ -254,8 +254,9 @@ class Controls(QWidget):
         self.contrast.addItem("as displayed", "layer")
         self.contrast.addItem("percentiles", "percentiles")
         self.sharp = choice(
-            "Look again at an object in a window of its own, for a sharper mask; "
-            "neighbours share windows, and further clicks cost nothing"
+            "Look at the plane mirrored, too, and again at an object in a window of "
+            "its own, for a sharper mask; objects share planes and windows, and "
+            "further clicks cost nothing"
         )
         for name in get_args(SharpMode):
             self.sharp.addItem(name, name)

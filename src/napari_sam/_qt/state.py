@@ -297,10 +297,11 @@ def sharp_names(report: CacheReport | None) -> dict[SharpMode, str]:
     Examples
     --------
     >>> sharp_names(CacheReport(1, 0, 0, seconds=1.25))["auto"]
-    'small objects: +1.2 s each'
+    'small objects: +1.2 s a plane or window'
     """
     seconds = None if report is None else report.seconds
-    cost = "one more encoding" if seconds is None else f"+{seconds:.1f} s each"
+    once = "one encoding" if seconds is None else f"+{seconds:.1f} s"
+    cost = f"{once} a plane or window"
     return {
         "off": "off",
         "auto": f"small objects: {cost}",

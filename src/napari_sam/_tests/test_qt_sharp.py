@@ -65,8 +65,8 @@ class Looking:
 
 def test_what_it_costs_is_said():
     """In seconds of the last encoding, once there was one."""
-    assert "one more encoding" in sharp_names(None)["always"]
-    assert "+0.4 s" in sharp_names(CacheReport(1, 0, 0, seconds=0.4))["auto"]
+    assert "one encoding" in sharp_names(None)["always"]
+    assert "+0.4 s a plane" in sharp_names(CacheReport(1, 0, 0, seconds=0.4))["auto"]
 
 
 def test_off_by_default_auto_looks_closer_and_is_recorded(qtbot, image, folder):

@@ -122,8 +122,49 @@ def test_sharp_answer_can_be_refined() -> None:
     assert iou(again.best, disc > 0) > 0.95
 
 
+@pytest.mark.parametrize("size", [(300, 200), (190, 301), (256, 256)])
+def test_both_ways_are_averaged(size: tuple[int, int]) -> None:
+    """The answer is the mean of two, so that of a mirrored plane is mirrored."""
+    predictor = tiny_predictor()
+    image = np.random.default_rng(0).integers(0, 255, size).astype(np.uint8)
+    axis = windows.mirror_axis(size)
+    there = Session(np.flip(image, axis).copy(), predictor)
+    here = Session(image, predictor)
+    assert here.embed(mirrored=True).key == there.embed().key
+    click = Prompts(points=[[50, 60]])
+    logits = here.segment(click).best_logits
+    again = Prompts([[50, 60], [9, 150]], [1, 0], mask_logits=logits)
+    both = SharpOptions("auto", max_object=1e-3)
+    for prompts in (click, again, Prompts(box=[20, 30, 170, 180])):
+        turned = windows.mirror_prompts(prompts, size)
+        one, other = (
+            predictor.predict(session.embed(), asked)
+            for session, asked in ((here, prompts), (there, turned))
+        )
+        mean = (one.logits + np.flip(other.logits, 1 + axis)) / 2
+        found = here.segment(prompts, sharp=both)
+        np.testing.assert_allclose(found.logits, mean, atol=1e-5)
+        np.testing.assert_allclose(found.scores, (one.scores + other.scores) / 2)
+        mirrored = there.segment(turned, sharp=both)
+        np.testing.assert_allclose(
+            np.flip(mirrored.logits, 1 + axis), found.logits, atol=1e-4
+        )
+
+
+def test_encoding_ahead_is_both_ways() -> None:
+    """A click on a plane that is ready costs none; large planes are not mirrored."""
+    predictor = SeeingPredictor()
+    stack = np.stack([disc_at(500, 450, radius, (1000, 1000)) for radius in (200, 210)])
+    session = Session(stack, predictor, sharp="auto")
+    assert list(session.embed_planes()) == [0, 1]
+    assert predictor.encoded == 4
+    session.segment(Prompts(points=[[500, 500]]), plane=1, multimask=False)
+    assert predictor.encoded == 4
+    assert not SharpOptions("auto").looks_both_ways((2049, 100))
+
+
 def test_neighbours_share_a_window() -> None:
-    """The second of two small neighbours costs no encoding."""
+    """The second of two small neighbours costs no encoding: neither way nor closer."""
     size = (1024, 1024)
     image = disc_at(300, 308, 5, size) | disc_at(300, 322, 5, size)
     predictor = SeeingPredictor()
@@ -133,7 +174,7 @@ def test_neighbours_share_a_window() -> None:
         for c in (308, 322)
     }
     assert len(windows_used) == 1
-    assert predictor.encoded == 2
+    assert predictor.encoded == 3  # the plane, its mirror image, the window
 
 
 def test_auto_leaves_large_objects() -> None:
@@ -142,8 +183,11 @@ def test_auto_leaves_large_objects() -> None:
     predictor = SeeingPredictor()
     prompts = Prompts(box=[300, 300, 700, 700])
     session = Session(image, predictor)
-    assert session.segment(prompts, sharp="auto").window is None
+    once = SharpOptions("auto", mirror=False)
+    assert session.segment(prompts, sharp=once).window is None
     assert predictor.encoded == 1
+    assert session.segment(prompts, sharp="auto").window is None
+    assert predictor.encoded == 2  # its mirror image
     small = Session(disc_at(60, 60, 20, (1000, 1000)), predictor)
     assert small.segment(Prompts(box=[40, 40, 80, 80]), sharp="auto").window is not None
 

@@ -174,3 +174,36 @@ def test_edges_of_the_plane_are_no_edges_of_the_window(
     mask[rows, 4:6] = True
     window = Window(0, 20, 10, 30)
     assert windows.touches_inner_edge(mask, window, (50, 50)) is expected
+
+
+@settings(max_examples=30, deadline=None)
+@given(boxes_in_planes())
+def test_mirrored_twice_is_as_before(
+    drawn: tuple[np.ndarray, tuple[int, int]],
+) -> None:
+    """Points and boxes stay on the pixels they mark; logits on their cells."""
+    box, size = drawn
+    logits = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
+    prompts = Prompts([box[:2]], [0], box, logits)
+    there = windows.mirror_prompts(prompts, size)
+    assert windows.mirror_prompts(there, size) == prompts
+    axis = windows.mirror_axis(size)
+    assert size[axis] == max(size)
+    assert there.box is not None
+    # The first pixel of the box is now the last one.
+    assert there.points[0, axis] == there.box[2 + axis] - 1
+    assert there.box[1 - axis] == box[1 - axis]
+
+
+@pytest.mark.parametrize("size", [(40, 100), (100, 40), (33, 33)])
+def test_a_mirrored_mask_is_the_mask_of_the_mirrored_plane(
+    size: tuple[int, int],
+) -> None:
+    """In pixels of the plane and in cells of the answer alike."""
+    mask = np.zeros(size, bool)
+    mask[3:20, 5:17] = True
+    axis = windows.mirror_axis(size)
+    turned = windows.mirror_prompts(Prompts(mask_logits=mask_to_logits(mask)), size)
+    assert turned.mask_logits is not None
+    expected = mask_to_logits(np.flip(mask, axis).copy())
+    np.testing.assert_array_equal(turned.mask_logits > 0, expected > 0)
