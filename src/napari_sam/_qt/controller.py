@@ -308,7 +308,8 @@ class Annotator(QObject):
                 self.work = replace(self.work, awaits_accept=None)
             if is_asking := not self._is_answered(wanted):
                 work = partial(self.engine.segment, wanted)
-                self.runner.submit(work, self._receiver(self._on_answer))
+                is_begun = self._prefetcher.is_encoding(wanted.source, wanted.plane)
+                self.runner.submit(work, self._receiver(self._on_answer), is_begun)
         self._prefetcher.plan(self.scene, self.image)
         self._show(is_soon=is_asking and is_in_layers)
 

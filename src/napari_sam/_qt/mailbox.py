@@ -42,6 +42,13 @@ class Job:
     is_idle: bool = False
     steps: Steps | None = None  # of long work
     is_cancelled: threading.Event = field(default_factory=threading.Event)
+    is_stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self, halfway: bool = True) -> None:
+        """Ask it to end, in the middle of a step or after it."""
+        self.is_cancelled.set()
+        if halfway:
+            self.is_stopped.set()
 
 
 class Steps:
@@ -97,10 +104,10 @@ class Mailbox:
                 self.running = self.background[0]
             return self.running
 
-    def put(self, job: Job) -> None:
+    def put(self, job: Job, halfway: bool = True) -> None:
         """Replace what waits; anything asked for stops what was begun while idle."""
         with self.changed:
-            self._stop_idle()
+            self._stop_idle(halfway)
             if job.is_idle:
                 self.idle = job
             elif job.steps is not None:
@@ -113,15 +120,15 @@ class Mailbox:
         """Begin with a job in place of those before; None is none."""
         with self.changed:
             for other in self.background:
-                other.is_cancelled.set()  # the worker closes it
+                other.stop()  # the worker closes it
             if job is not None:
                 self.background.append(job)
             self.changed.notify()
 
-    def _stop_idle(self) -> None:
+    def _stop_idle(self, halfway: bool = True) -> None:
         self.idle = None
         if self.running is not None and self.running.is_idle:
-            self.running.is_cancelled.set()
+            self.running.stop(halfway)
 
     def clear(self) -> None:
         """Empty the mailbox and ask what runs to stop."""
@@ -129,13 +136,13 @@ class Mailbox:
             self.waiting = None
             self._stop_idle()
             if self.running is not None and self.running.steps is None:
-                self.running.is_cancelled.set()
+                self.running.stop()
 
     def cancel_long(self) -> None:
         """Ask long work to stop; the worker closes it."""
         with self.changed:
             for job in self.long:
-                job.is_cancelled.set()
+                job.stop()
 
     def end(self, job: Job, is_over: bool) -> None:
         """Note that a job, or one step of long work, has ended."""

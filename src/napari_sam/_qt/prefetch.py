@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer
 
 from napari_sam._layers_view import image_shape
-from napari_sam._qt.engine import Engine, Source
+from napari_sam._qt.engine import Encoded, Engine, Source
 from napari_sam._qt.runner import Receiver
 from napari_sam.types import Plane
 
@@ -48,6 +48,7 @@ class Prefetcher(QObject):
         self._receiver = receiver
         self._next: tuple[Source, list[Plane]] | None = None
         self._last: tuple[Source, list[Plane]] | None = None
+        self._underway: tuple[Source, list[Plane]] | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(DELAY)
@@ -78,6 +79,17 @@ class Prefetcher(QObject):
         if self._next != self._last and not self._runner.is_busy:
             self._timer.start()
 
+    def is_encoding(self, source: Source, plane: Plane) -> bool:
+        """Whether this very plane is what the worker encodes ahead now.
+
+        Parameters
+        ----------
+        source : Source
+        plane : int or tuple of int
+        """
+        underway = self._underway
+        return underway is not None and (source, plane) == (underway[0], underway[1][0])
+
     def stop(self) -> None:
         """Plan nothing; what is underway is the runner's to stop."""
         self._timer.stop()
@@ -93,12 +105,20 @@ class Prefetcher(QObject):
         plan, receiver = self._next, self._receiver
         work = partial(self._engine.prefetch, *plan)
 
+        def step(value: Any) -> None:
+            if isinstance(value, Encoded) and self._underway is not None:
+                left = self._underway[1][1:]
+                self._underway = (plan[0], left) if left else None
+            receiver.stepped(value)
+
         def end(report: Callable[[Any], None], value: Any) -> None:
             self._last = plan  # what a click stops is begun again after it
+            self._underway = None
             report(value)
 
         done, failed = partial(end, receiver.done), partial(end, receiver.failed)
-        self._runner.submit_idle(work, Receiver(done, failed, receiver.stepped))
+        self._underway = plan
+        self._runner.submit_idle(work, Receiver(done, failed, step))
 
 
 def neighbours(

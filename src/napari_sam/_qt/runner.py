@@ -53,7 +53,7 @@ def _serve(mailbox: Mailbox, relay: _Relay) -> None:
 
 def _run(job: Job, post: Callable[..., None]) -> None:
     try:
-        with stoppable(job.is_cancelled.is_set):
+        with stoppable(job.is_stopped.is_set):
             result = job.work()
             if isinstance(result, Generator):
                 result = _iterate(job, result, post)
@@ -72,7 +72,7 @@ def _run_step(job: Job, steps: Steps, post: Callable[..., None]) -> None:
             steps.close()
             post(job, "cancelled")
         else:
-            with stoppable(job.is_cancelled.is_set):
+            with stoppable(job.is_stopped.is_set):
                 step = steps.take()
             post(job, "step", step)
     except StopIteration as end:
@@ -137,7 +137,7 @@ class Runner(QObject):
         """Whether work that was asked for waits or runs."""
         return self._was_busy
 
-    def submit(self, work: Work, receiver: Receiver) -> int:
+    def submit(self, work: Work, receiver: Receiver, needs_idle: bool = False) -> int:
         """Run work as soon as the worker is free, unless newer work comes first.
 
         Parameters
@@ -145,17 +145,22 @@ class Runner(QObject):
         work : callable
             Returns the result, or a generator that does.
         receiver : Receiver
+        needs_idle : bool
+            The step of idle work that runs now is of use for it: it goes on to its end.
 
         Returns
         -------
         int
             Number of the submission; later ones are larger.
         """
-        return self._put(work, receiver, is_idle=False)
+        self._submitted += 1
+        job = Job(self._submitted, work, receiver)
+        return self._begin(job, halfway=not needs_idle)
 
     def submit_idle(self, work: Work, receiver: Receiver) -> int:
         """Run work while there is nothing else to do; any submission stops it."""
-        return self._put(work, receiver, is_idle=True)
+        self._submitted += 1
+        return self._begin(Job(self._submitted, work, receiver, is_idle=True))
 
     def submit_long(self, work: Work, receiver: Receiver) -> int:
         """Run work of many steps; whatever is submitted comes in between.
@@ -192,12 +197,8 @@ class Runner(QObject):
         """Stop background work before its next step; nothing more of it arrives."""
         self._mailbox.put_background(None)
 
-    def _put(self, work: Work, receiver: Receiver, is_idle: bool) -> int:
-        self._submitted += 1
-        return self._begin(Job(self._submitted, work, receiver, is_idle))
-
-    def _begin(self, job: Job) -> int:
-        self._mailbox.put(job)
+    def _begin(self, job: Job, halfway: bool = True) -> int:
+        self._mailbox.put(job, halfway)
         self._start()
         self._notice()
         return job.number

@@ -6,7 +6,11 @@ import pytest
 
 pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
-from napari_sam._qt.activity import Activity
+from napari.resources import LOADING_GIF_PATH
+from qtpy.QtGui import QMovie
+from qtpy.QtWidgets import QLabel, QWidget
+
+from napari_sam._qt.activity import CALM, Activity
 
 
 class Entry:
@@ -41,9 +45,30 @@ def entries(monkeypatch):
     return kind
 
 
-def test_timers_while_the_entry_is_made(entries):
+@pytest.fixture
+def window(qtbot):
+    """Return a widget with a wheel in it, as napari's window has one."""
+    window = QWidget()
+    wheel = QLabel(window)
+    wheel.setMovie(QMovie(LOADING_GIF_PATH, parent=wheel))
+    qtbot.addWidget(window)
+    return window
+
+
+def test_the_wheel_turns_slowly_as_long_as_there_is_an_entry(entries, window):
+    """Then at its own pace again, for others."""
+    movie = window.findChild(QLabel).movie()
+    inside = QWidget(window)
+    activity = Activity(inside)
+    activity.show("encoding")
+    assert movie.speed() == CALM
+    activity.hide()
+    assert movie.speed() == 100
+
+
+def test_timers_while_the_entry_is_made(entries, window):
     """What is shown meanwhile makes no second entry, and no endless depth."""
-    activity = Activity()
+    activity = Activity(window)
     entries.on_event = staticmethod(lambda: activity.show("again"))
     activity.show("loading", 1, 4)
     activity.show("loading", 3, 4)
@@ -51,9 +76,9 @@ def test_timers_while_the_entry_is_made(entries):
     assert activity._entry.n == 3
 
 
-def test_the_entry_is_taken_away_while_it_changes(entries):
+def test_the_entry_is_taken_away_while_it_changes(entries, window):
     """Nothing is done to an entry that is closed; the next one is new."""
-    activity = Activity()
+    activity = Activity(window)
     activity.show("loading", 0, 4)
     entries.on_event = staticmethod(activity.hide)
     activity.show("encoding", 2, 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 from napari_sam import segment_layers
 from napari_sam._tests.test_qt_steps import DiscPredictor, User, image
+from napari_sam.stopping import may_stop
 
 
 @pytest.fixture
@@ -197,6 +199,34 @@ def test_planes_around_are_encoded_while_nothing_is_asked_for(opened, discs):
     user.points.add([(4, 20, 20)])
     user.settle()
     assert discs.encoded == 5
+
+
+@pytest.mark.parametrize("clicked", [0, 3])
+def test_a_click_stops_the_encoding_of_other_planes_only(opened, discs, clicked):
+    """What is encoded ahead and needed now goes on; anything else ends halfway."""
+    begun, release, encode = threading.Event(), threading.Event(), discs.encode
+    ended: list[int] = []
+
+    def slow(planes):
+        begun.set()
+        assert release.wait(10)
+        may_stop()
+        ended.append(len(planes))
+        return encode(planes)
+
+    discs.encode = slow
+    data = np.stack([image(24, 32) + i for i in range(5)])
+    user = opened(data)
+    user.wait(begun.is_set)
+    user.viewer.dims.set_current_step(0, clicked)
+    user.points.add([clicked, 10, 12])
+    user.wait(lambda: user.annotator.runner.is_busy)
+    release.set()
+    user.wait(lambda: user.preview is not None)
+    assert ended[0] == 1
+    ready = {plane for _, plane in user.annotator.ready}
+    assert clicked in ready
+    assert (0 in ready) == (clicked == 0)
 
 
 def test_nothing_is_encoded_before_start(make_napari_viewer, qtbot, discs):

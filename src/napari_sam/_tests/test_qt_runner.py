@@ -413,3 +413,25 @@ def test_work_can_be_stopped_halfway(runner, log, qtbot, is_long):
     runner.submit(lambda: "asked for", log.receiver)
     qtbot.waitUntil(lambda: log.done == ["asked for"])
     assert log.failed == []
+
+
+@pytest.mark.parametrize("is_needed", [False, True])
+def test_a_step_that_is_needed_goes_on_to_its_end(runner, log, qtbot, is_needed):
+    """Idle work that does half of what is asked for is not begun again."""
+    begun, release = gate()
+    ended: list[str] = []
+
+    def prefetch():
+        begun.set()
+        assert release.wait(5)
+        may_stop()
+        ended.append("first")
+        yield
+        ended.append("second")
+
+    runner.submit_idle(prefetch, Receiver())
+    assert begun.wait(5)
+    runner.submit(lambda: list(ended), log.receiver, is_needed)
+    release.set()
+    qtbot.waitUntil(lambda: len(log.done) == 1)
+    assert log.done == [["first"] if is_needed else []]
