@@ -75,6 +75,7 @@ class Activity:
             self._turn_wheel(100)
 
     def _turn_wheel(self, speed: int) -> None:
-        for label in self._widget.window().findChildren(QLabel):
+        window = self._widget.window()
+        for label in [] if window is None else window.findChildren(QLabel):
             if (movie := label.movie()) is not None:
                 movie.setSpeed(speed)
