@@ -20,18 +20,12 @@ from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
 from napari_sam._qt.adoption import Adopter
 from napari_sam._qt.autosave import Autosave
-from napari_sam._qt.engine import (
-    Answer,
-    Encoded,
-    Engine,
-    Picture,
-    Request,
-    Source,
-)
+from napari_sam._qt.engine import Answer, Encoded, Engine, Picture, Request, Source
 from napari_sam._qt.history import Undo
 from napari_sam._qt.label_actions import LabelActions
 from napari_sam._qt.learning import Learning
 from napari_sam._qt.numbering import Numbering
+from napari_sam._qt.plane_index import Known
 from napari_sam._qt.prefetch import Prefetcher
 from napari_sam._qt.preview import Preview
 from napari_sam._qt.report import report_error, reporting
@@ -338,9 +332,11 @@ class Annotator(QObject):
     def _receiver(self, done: Callable[[Any], None]) -> Receiver:
         return Receiver(done, self._on_failure, self._on_step)
 
-    def _on_step(self, step: str | Encoded | Picture) -> None:
+    def _on_step(self, step: str | Encoded | Picture | Known) -> None:
         if isinstance(step, Picture):
             self.work = replace(self.work, picture=step)
+        elif isinstance(step, Known):
+            self.ready |= {(step.source, plane) for plane in step.planes}
         elif isinstance(step, Encoded):
             self.ready.add((step.source, step.plane))
             self.work = replace(self.work, cache=step.cache)

@@ -17,6 +17,7 @@ from napari_sam._layers_channels import OneColour, TogetherAsColour
 from napari_sam._layers_prompts import ObjectPrompts
 from napari_sam._qt.learning_engine import Decoders
 from napari_sam._qt.loaded_models import LoadedModels
+from napari_sam._qt.plane_index import Known, PlaneIndex
 from napari_sam._qt.transfer import Transfer
 from napari_sam.embedding_cache import EmbeddingCache
 from napari_sam.predictor import Predictor
@@ -29,7 +30,7 @@ from napari_sam.registry import (
     load_model,
 )
 from napari_sam.session import Session
-from napari_sam.session_file import SavedModel
+from napari_sam.session_file import SavedModel, image_key
 from napari_sam.sharpening import SharpMode
 from napari_sam.types import Plane, Precision, Prediction
 
@@ -76,6 +77,18 @@ class Source:
 
     def __hash__(self) -> int:
         return hash(self._choices)
+
+    def identify(self, predictor: Predictor) -> str:
+        """Name image, view and model alike whenever the image is opened.
+
+        Parameters
+        ----------
+        predictor : Predictor
+            The model.
+        """
+        image = image_key(self.image, self.rgb)
+        seen = image, self.plane_axes, self.contrast_limits, predictor.checksum
+        return repr((*seen, str(predictor.dtype)))
 
     @property
     def _choices(self) -> tuple[Any, ...]:
@@ -232,6 +245,7 @@ class Engine:
         self.decoders = Decoders()
         self._predictors: dict[str, Predictor] = {}
         self._session: tuple[Source, Session] | None = None
+        self._index: tuple[Session, PlaneIndex] | None = None
 
     def prepare(self, model: str) -> Generator[str, None, None]:
         """Download a model if needed, and load it.
@@ -288,7 +302,7 @@ class Engine:
 
     def prefetch(
         self, source: Source, planes: Sequence[Plane]
-    ) -> Generator[str | Encoded | Picture, None, None]:
+    ) -> Generator[str | Encoded | Picture | Known, None, None]:
         """Encode planes that will be looked at soon, one a step.
 
         Parameters
@@ -299,15 +313,21 @@ class Engine:
 
         Yields
         ------
-        str, Picture or Encoded
-            What is being done; the first plane as SAM sees it; a plane that is ready.
+        str, Picture, Known or Encoded
+            What is being done; the first plane as SAM sees it; planes that were ready
+            before; a plane that is ready.
         """
         yield from self.prepare(source.model)
         session = self.open(source)
         seen = session.pixels(planes[0])
         step = max(1, max(seen.shape[:2]) // PICTURE_SIDE)
         yield Picture(source, planes[0], seen[::step, ::step].copy())
+        if self._index is None or self._index[0] is not session:
+            index = PlaneIndex(self.cache.disk, source.identify(session.predictor))
+            self._index = session, index
+            yield Known(source, index.planes())
         for plane in session.embed_planes(planes):
+            self._index[1].note(plane, session.embed(plane).key)
             yield Encoded(source, plane, self.report())
 
     def predictor(self, model: str) -> Predictor:
@@ -316,7 +336,7 @@ class Engine:
 
     def forget(self) -> None:
         """Let go of the last image."""
-        self._session = None
+        self._session = self._index = None
 
     def report(self) -> CacheReport:
         """Return what the cache holds."""

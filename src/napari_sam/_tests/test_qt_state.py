@@ -19,6 +19,7 @@ from napari_sam._qt.engine import (
     Source,
 )
 from napari_sam._qt.keys import ACTIONS
+from napari_sam._qt.plane_index import Known, PlaneIndex
 from napari_sam._qt.prefetch import neighbours
 from napari_sam._qt.scene import download_text, size_text
 from napari_sam._qt.state import (
@@ -30,9 +31,9 @@ from napari_sam._qt.state import (
     shown_answer,
     status_text,
 )
-from napari_sam.embedding_cache import EmbeddingCache
+from napari_sam.embedding_cache import EmbeddingCache, EmbeddingDirectory
 from napari_sam.registry import list_models
-from napari_sam.types import Prediction, Prompts
+from napari_sam.types import Plane, Prediction, Prompts
 
 IMAGE = np.zeros((4, 32, 32), dtype=np.uint8)
 SOURCE = Source(IMAGE, (1, 2), False, (0.0, 1.0), "mobile_sam")
@@ -205,6 +206,50 @@ def run(steps):
             return found, end.value
 
 
+def test_planes_encoded_before_are_known_again(tiny_predictor, tmp_path):
+    """By another engine, of the same planes, model and contrast, while they are there."""
+    image = np.random.default_rng(0).integers(0, 255, (2, 4, 32, 32)).astype(np.uint8)
+    source = replace(SOURCE, image=image, plane_axes=(2, 3), contrast_limits=None)
+
+    def known(source: Source) -> frozenset[Plane]:
+        engine = Engine(lambda name: tiny_predictor, EmbeddingCache(tmp_path))
+        (found,) = (
+            step
+            for step in run(engine.prefetch(source, [(1, 2), (0, 3)]))[0]
+            if isinstance(step, Known)
+        )
+        return found.planes
+
+    assert known(source) == frozenset()
+    assert known(replace(source, image=image.copy())) == {(1, 2), (0, 3)}
+    assert known(replace(source, contrast_limits=(0, 99))) == frozenset()
+    assert known(replace(source, image=image + 1)) == frozenset()
+    for file in tmp_path.glob("*.npz"):
+        file.unlink()
+    assert known(source) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "null", '[["a", "b"]]', "[[[0], 1, 2]]"]
+)
+def test_an_index_that_cannot_be_read_is_empty(tmp_path, text):
+    """Nor is one that cannot be written an error."""
+    directory = EmbeddingDirectory(tmp_path, 1 << 20)
+    index = PlaneIndex(directory, "image")
+    index.note(3, "key")
+    directory.path("key").touch()
+    (file,) = (tmp_path / "planes").iterdir()
+    assert PlaneIndex(directory, "image").planes() == {3}
+    file.write_text(text)
+    assert PlaneIndex(directory, "image").planes() == frozenset()
+    file.unlink()
+    (tmp_path / "planes").rmdir()
+    (tmp_path / "planes").touch()
+    index.note(4, "other")
+    assert index.planes() == {3}
+    assert PlaneIndex(None, "image").planes() == frozenset()
+
+
 def test_the_engine_loads_once_and_encodes_once(tiny_predictor):
     """And says what it does."""
     loaded = []
@@ -221,7 +266,8 @@ def test_the_engine_loads_once_and_encodes_once(tiny_predictor):
     assert steps == ["Loading mobile_sam", "Looking at plane 2"]
     assert found.prediction.masks.shape == (3, 32, 32)
     assert found.cache.planes == 1
-    (picture, *steps), _ = run(engine.prefetch(source, [2, 3]))
+    (picture, known, *steps), _ = run(engine.prefetch(source, [2, 3]))
+    assert known == Known(source, frozenset())
     np.testing.assert_array_equal(picture.pixels, image[2])
     assert [(type(s), s.plane, s.cache.planes) for s in steps] == [
         (Encoded, 2, 1),
