@@ -207,7 +207,7 @@ def run(steps):
 
 
 def test_planes_encoded_before_are_known_again(tiny_predictor, tmp_path):
-    """By another engine, of the same planes, model and contrast, while they are there."""
+    """By another engine, of equal planes, model and contrast, while they are there."""
     image = np.random.default_rng(0).integers(0, 255, (2, 4, 32, 32)).astype(np.uint8)
     source = replace(SOURCE, image=image, plane_axes=(2, 3), contrast_limits=None)
 
