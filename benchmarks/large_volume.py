@@ -147,7 +147,7 @@ def measure(path: Path, planes: int, budget: int) -> dict[str, Any]:
         "planes": planes,
         "volume_mib": int(np.prod(SHAPE)) // MIB,
     }
-    widget.close_annotator()
+    widget.close_work()
     viewer.close()
     return result
 

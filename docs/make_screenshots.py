@@ -118,7 +118,7 @@ class Photographer:
 
     def close(self) -> None:
         """Close the viewer."""
-        self.widget.close_annotator()
+        self.widget.close_work()
         self.viewer.close()
 
 

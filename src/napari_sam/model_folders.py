@@ -30,6 +30,7 @@ CONFIG, WEIGHTS = "config.json", "*.safetensors"
 # Of all weights in a repository those that the library opens.
 DOWNLOADED = "model*.safetensors"
 TOKENIZER = ("tokenizer*", "vocab*", "merges.txt", "*_map.json", "added_tokens.json")
+_REFUSED = (401, 403)  # how a page answers who has no access
 # Bytes between two looks at whether a download is still wanted.
 _CHUNK = 1 << 16
 
@@ -232,6 +233,11 @@ def fetch(spec: ModelSpec, folder: Path, progressbar: Any = False) -> Path:
         _fetch_files(spec.repository, folder, wanted, progressbar)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
+        if getattr(getattr(error, "response", None), "status_code", 0) in _REFUSED:
+            reason = (
+                "you must accept its licence on its page, and log in on this computer "
+                "with: hf auth login"
+            )
         raise OSError(
             f"could not download {spec.name} ({reason}); fetch {CONFIG}"
             f"{', the files of the tokenizer' if words else ''} and model.safetensors "

@@ -132,6 +132,7 @@ def auto(
     from napari_sam._cli.auto_prompts import PromptedWork
     from napari_sam._series_work import AutomaticWork
     from napari_sam.series import STATE_FILE, ImageSeries, find_images
+    from napari_sam.text_ranker import RANKERS
 
     options = AutomaticOptions(
         points_per_side=points_per_side,
@@ -156,6 +157,8 @@ def auto(
     series = ImageSeries(find_images(source), out, settings)
     if weights is None:
         fetch(model)
+    if words is not None and ranker in RANKERS:
+        fetch(ranker, RANKERS)
     loading = {"name": model, "checkpoint": weights, "device": device}
     loading["precision"] = precision
     make_work: Any = (

@@ -19,8 +19,10 @@ from rich.progress import (
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from napari_sam.predictor import Predictor
-    from napari_sam.types import Precision
+    from napari_sam.types import ModelSpec, Precision
 
 BAD_INPUT = 2
 OTHER_FAILURE = 1
@@ -149,22 +151,28 @@ def load(choice: ModelChoice) -> "Predictor":
     return registry.load_model(choice.name, choice.checkpoint, choice.device, precision)
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, known: "Mapping[str, ModelSpec] | None" = None) -> Path:
     """Download a model unless it is there; its licence is shown first.
+
+    Parameters
+    ----------
+    name : str
+    known : mapping of str to ModelSpec, optional
+        Where the name is looked for; by default what `napari_sam.load_model` takes.
 
     Returns
     -------
     Path
-        The checkpoint.
+        The checkpoint, or the model's folder.
 
     Raises
     ------
-    ValueError, OSError
+    ValueError, ImportError, OSError
         As `napari_sam.registry.download`.
     """
     from napari_sam import registry
 
-    spec = registry.get_spec(name)
+    spec = registry.get_spec(name) if known is None else known[name]
     if not registry.is_available(spec):
         console = messages()
         say(f"{spec.name}: {spec.description}", console)

@@ -41,8 +41,9 @@ def _where(spec: "ModelSpec") -> str:
     """Whether a model is here, and its size if it is."""
     from napari_sam import registry
 
-    if registry.missing_extra(spec):
-        return "needs transformers"
+    reason = registry.missing_extra(spec)
+    if reason is not None:
+        return reason.partition(":")[0]
     if not registry.is_available(spec):
         return "to download"
     path = registry.checkpoint_path(spec)

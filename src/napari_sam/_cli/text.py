@@ -18,6 +18,7 @@ from napari_sam._cli.console import (
     ModelOption,
     PrecisionOption,
     check_output,
+    fetch,
     load,
     say,
 )
@@ -90,7 +91,7 @@ def text(
     from napari_sam._detections import TextOptions, check_phrases
     from napari_sam.io import write_labels
     from napari_sam.session import Session
-    from napari_sam.text_detector import load_detector
+    from napari_sam.text_detector import DETECTORS, load_detector
 
     options = TextOptions(min_score, max_overlap)
     names = check_phrases(phrases)
@@ -101,6 +102,8 @@ def text(
             raise ValueError("--table lists objects; leave --classes out.")
     opened = open_image(image)
     rehearse(out, opened.ndim - opened.is_rgb)
+    if detector in DETECTORS:
+        fetch(detector, DETECTORS)
     finder = load_detector(detector, device)
     predictor = load(ModelChoice(model, checkpoint, device, precision))
     session = Session(opened.data, predictor, rgb=opened.is_rgb)

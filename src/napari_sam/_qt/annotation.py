@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 # In the main thread, and before there is work: on Windows torch fails to load in a
 # thread, or late, more often than not.
 import torch  # noqa: F401
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._layers import BACKGROUND, FOREGROUND, check_label
@@ -17,6 +17,7 @@ from napari_sam._qt import keys, workspace
 from napari_sam._qt.activity import Activity
 from napari_sam._qt.controller import Annotator
 from napari_sam._qt.controls import Controls, fill, show_keys
+from napari_sam._qt.dock_widget import DockWidget
 from napari_sam._qt.learning_controls import LearningControls
 from napari_sam._qt.model_chooser import offer_models
 from napari_sam._qt.pictures import ready_along
@@ -45,7 +46,7 @@ PATIENCE = 200
 PLANE_SECONDS = 3.0
 
 
-class SegmentAnythingWidget(QWidget):
+class SegmentAnythingWidget(DockWidget):
     """From points and boxes to labels, plane by plane.
 
     Parameters
@@ -64,7 +65,6 @@ class SegmentAnythingWidget(QWidget):
     ) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self._is_closed = False
         # No child of this widget: it must live until it has been told to close.
         preferences = read_preferences()
         self.annotator = Annotator(viewer, engine or new_engine(preferences))
@@ -120,11 +120,6 @@ class SegmentAnythingWidget(QWidget):
     def list_models(self) -> None:
         """Offer the models that there are now."""
         offer_models(self.controls.model, self.annotator.choices.model)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it still belongs to its viewer."""
-        return not self._is_closed
 
     def _bind_keys(self, event: Any = None) -> None:
         """Bind the keys of now, and name them in the tooltips."""
@@ -280,7 +275,7 @@ class SegmentAnythingWidget(QWidget):
         self.controls.cancel.setVisible(True)
         self.activity.show(own.work.doing or "Waiting", done >> 20, total >> 20)
         # napari handled events meanwhile: all this may have ended.
-        if self._is_closed:
+        if not self.is_open:
             self.activity.hide()
             return
         self._patience.start()
@@ -293,24 +288,11 @@ class SegmentAnythingWidget(QWidget):
         self.annotator.engine.transfer.cancel()
         self.annotator.cancel()
 
-    def event(self, event: QEvent | None) -> bool:
-        """Close with the dock: napari takes the widget out of it, and forgets it."""
-        if (
-            event is not None
-            and event.type() == QEvent.Type.ParentChange
-            and self.parent() is None
-        ):
-            self.close_annotator()
-            # napari takes a removed dock's widget out of the window; it is of no use
-            # any more, and without a parent nobody else would delete it.
-            self.deleteLater()
-        return super().event(event)
-
-    def close_annotator(self) -> None:
+    def close_work(self) -> None:
         """End the work, and give keys back."""
-        if self._is_closed:
+        if not self.is_open:
             return
-        self._is_closed = True
+        self.is_open = False
         self._stop_keys()
         self._patience.stop()
         self.activity.hide()

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 # In the main thread, and before there is work, as in `annotation`.
 import torch  # noqa: F401
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._finetuning_options import FinetuneOptions, TrainingStep
 from napari_sam._qt.commands import find_widget
 from napari_sam._qt.controls import fill
+from napari_sam._qt.dock_widget import DockWidget
 from napari_sam._qt.finetune_controls import TuningControls
 from napari_sam._qt.finetune_engine import OneImage, Plan, Tuned, TuningEngine
 from napari_sam._qt.finetune_layers import PairChooser
@@ -48,7 +49,7 @@ READY = (
 )
 
 
-class FineTuneWidget(QWidget):
+class FineTuneWidget(DockWidget):
     """A model learns from the user's labels.
 
     Parameters
@@ -73,7 +74,6 @@ class FineTuneWidget(QWidget):
         self.course = Course()
         self.tuned: Tuned | None = None
         self._plan: Plan | None = None
-        self._is_closed = False
         self.controls = TuningControls(viewer)
         area = QScrollArea()
         area.setWidgetResizable(True)
@@ -247,21 +247,10 @@ class FineTuneWidget(QWidget):
             self.controls.start.setText(START)
             self.controls.status.setText(READY)
 
-    def event(self, event: QEvent | None) -> bool:
-        """Close with the dock: napari takes the widget out of it, and forgets it."""
-        if (
-            event is not None
-            and event.type() == QEvent.Type.ParentChange
-            and self.parent() is None
-        ):
-            self.close_work()
-            self.deleteLater()
-        return super().event(event)
-
     def close_work(self) -> None:
         """End the training; the best model so far stays, and can be gone on from."""
-        if not self._is_closed:
-            self._is_closed = True
+        if self.is_open:
+            self.is_open = False
             self.engine.transfer.cancel()
             _end(self.runner, self.controls.pairs)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFrame,
     QScrollArea,
@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam._qt.controls import button, row, text
+from napari_sam._qt.dock_widget import DockWidget
 from napari_sam._qt.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 PATIENCE = 200
 
 
-class JobWidget(QWidget):
+class JobWidget(DockWidget):
     """A dock widget with a line that says what to do, a progress bar and Cancel.
 
     Parameters
@@ -36,11 +37,6 @@ class JobWidget(QWidget):
     on_close : callable
         Called once, when the dock is closed.
     parent : QWidget, optional
-
-    Attributes
-    ----------
-    is_open : bool
-        Whether it still belongs to its viewer.
     """
 
     def __init__(
@@ -51,7 +47,6 @@ class JobWidget(QWidget):
     ) -> None:
         super().__init__(parent)
         self._on_close = on_close
-        self.is_open = True
         self.destroyed.connect(on_close)
         self.status = text("What to do next")
         self.status.setFrameShape(QFrame.Shape.StyledPanel)
@@ -125,14 +120,8 @@ class JobWidget(QWidget):
         self.progress.setVisible(is_shown)
         self.cancel.setVisible(is_shown)
 
-    def event(self, event: QEvent | None) -> bool:
-        """Close with the dock: napari takes the widget out of it, and forgets it."""
-        if (
-            event is not None
-            and event.type() == QEvent.Type.ParentChange
-            and self.parent() is None
-        ):
+    def close_work(self) -> None:
+        """Have the work ended, once."""
+        if self.is_open:
             self.is_open = False
             self._on_close()
-            self.deleteLater()
-        return super().event(event)

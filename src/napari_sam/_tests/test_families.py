@@ -230,6 +230,13 @@ def test_what_is_damaged_on_the_way_is_refused(cache, hub):
     assert not is_available(SPEC)
 
 
+def test_who_has_no_access_is_told_how_to_get_it(cache, hub):
+    """The page describes itself to all, but hands out nothing."""
+    hub.is_gated = True
+    with pytest.raises(OSError, match=r"accept its licence on its page.*hf auth"):
+        load_model("sam3_tracker")
+
+
 def test_a_failed_download_says_what_to_put_where(cache, monkeypatch):
     """Which files, from which page, into which folder."""
     offline(monkeypatch)

@@ -43,9 +43,7 @@ class Looking:
         engine = Engine(lambda _: self.predictor, EmbeddingCache())
         self.widget = SegmentAnythingWidget(self.viewer, engine)
         self.own, self.controls = self.widget.annotator, self.widget.controls
-        qtbot.addWidget(
-            self.widget, before_close_func=lambda one: one.close_annotator()
-        )
+        qtbot.addWidget(self.widget, before_close_func=lambda one: one.close_work())
         self.own.start()
 
     def settle(self):

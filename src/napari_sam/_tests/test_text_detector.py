@@ -302,6 +302,18 @@ def test_by_name(cache, monkeypatch, tiny_predictor, tmp_path):
     assert sorted(hub.fetched) == sorted(file.name for file in page.iterdir())
 
 
+def test_a_command_fetches_by_name(cache, monkeypatch, tmp_path):
+    """What, under which licence, and from where is said first."""
+    image = tmp_path / "image.tif"
+    write_labels(image, PLANE)
+    call = ["text", str(image), "cell", "--device", "cpu", "--min-score", "0"]
+    with serving(save_detector("owlv2", tmp_path / "page"), monkeypatch):
+        done = CliRunner().invoke(app, [*call, "--out", str(tmp_path / "out.tif")])
+    assert done.exit_code == 0, done.output
+    assert "Licence: Apache-2.0" in done.output
+    assert KNOWN["owlv2_base"].url in done.output
+
+
 def test_command(tmp_path: Path) -> None:
     """Objects of all planes have different numbers; classes are those of the words."""
     image, folder = tmp_path / "image.tif", save_detector("owlv2", tmp_path / "words")

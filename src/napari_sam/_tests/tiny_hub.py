@@ -30,6 +30,8 @@ class TinyHub(ThreadingHTTPServer):
         Addresses that were asked for.
     is_slow : bool
         Whether the second half of a file comes drop by drop.
+    is_gated : bool
+        Whether files are kept from those who did not ask for access.
     """
 
     daemon_threads = True
@@ -38,7 +40,7 @@ class TinyHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answers)
         self.folder = folder
         self.asked: list[str] = []
-        self.is_slow = False
+        self.is_slow = self.is_gated = False
 
     @property
     def address(self) -> str:
@@ -78,6 +80,9 @@ class _Answers(BaseHTTPRequestHandler):
         file = self.server.folder / path.rpartition("/")[2]
         if f"/resolve/{VERSION}/" not in path or not file.is_file():
             self.send_error(404)
+            return
+        if self.server.is_gated:
+            self.send_error(403)
             return
         self._send(file.read_bytes(), "application/octet-stream")
 
