@@ -132,7 +132,6 @@ def auto(
     from napari_sam._cli.auto_prompts import PromptedWork
     from napari_sam._series_work import AutomaticWork
     from napari_sam.series import STATE_FILE, ImageSeries, find_images
-    from napari_sam.text_ranker import RANKERS
 
     options = AutomaticOptions(
         points_per_side=points_per_side,
@@ -155,10 +154,7 @@ def auto(
     if restart:
         (out / STATE_FILE).unlink(missing_ok=True)
     series = ImageSeries(find_images(source), out, settings)
-    if weights is None:
-        fetch(model)
-    if words is not None and ranker in RANKERS:
-        fetch(ranker, RANKERS)
+    _fetch(None if weights else model, words)
     loading = {"name": model, "checkpoint": weights, "device": device}
     loading["precision"] = precision
     make_work: Any = (
@@ -181,6 +177,16 @@ def _word_filter(
         return None
     rivals = {} if against is None else {"against": tuple(against)}
     return WordFilter(tuple(words), score, ranker, **rivals)
+
+
+def _fetch(model: str | None, words: "WordFilter | None") -> None:
+    """Download what has a name."""
+    from napari_sam.text_ranker import RANKERS
+
+    if model is not None:
+        fetch(model)
+    if words is not None and words.ranker in RANKERS:
+        fetch(words.ranker, RANKERS)
 
 
 def _fingerprint(prompts: Path) -> str:
