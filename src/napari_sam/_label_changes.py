@@ -175,6 +175,15 @@ class PlaneChange:
             by_axis[axis] = np.full(self.count, position)
         return tuple(by_axis[axis] for axis in range(len(by_axis)))
 
+    def plane_of(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Plane (H, W) that it changes, cut out of the labels; a view of them."""
+        ahead, axes = iter(self.index), range(labels.ndim)
+        index = tuple(
+            slice(None) if axis in self.plane_axes else next(ahead) for axis in axes
+        )
+        rows, columns = self.plane_axes
+        return labels[index].T if rows > columns else labels[index]
+
     def put_into(self, plane: NDArray[Any]) -> None:
         """Write the new values into its plane (H, W), cut out of the labels."""
         top, left, bottom, right = self.box

@@ -312,7 +312,7 @@ class Autosave(QObject):
             own.undo.history = History().pushed(step)
             if path.parent == sessions_directory():
                 self.path = path
-            own.learning.restore(session)
+            own.learning.restore(session, image, labels)
             own.say("Your work is here again.")
             self.changed.emit()
 

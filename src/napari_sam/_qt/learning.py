@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_sam._qt.learning_engine import Remembered
 from napari_sam._qt.report import report_error
 from napari_sam._qt.runner import Receiver
+from napari_sam._qt.session_values import restored_request
 from napari_sam._qt.workspace import images_of
 from napari_sam.learning import FEWEST, Learned
 from napari_sam.review import MaskPatch
@@ -19,12 +20,13 @@ from napari_sam.session_file import MOST_DECODERS, Commit
 from napari_sam.sharpening import LARGE_PLANE
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.layers import Image
     from numpy.typing import NDArray
 
     from napari_sam._label_changes import PlaneChange
     from napari_sam._qt.controller import Annotator
-    from napari_sam._qt.engine import Answer
+    from napari_sam._qt.engine import Answer, Request
     from napari_sam.session_file import SavedDecoder, SavedSession
 
 MOST_REMEMBERED = 12
@@ -124,12 +126,22 @@ class Learning(QObject):
         changes: tuple[PlaneChange, ...],
     ) -> None:
         """Remember a mask that was written into labels."""
-        pupil, request = self._pupil, answer.request
         if not changes or not mask.any():
             return
         if mask.size > LARGE_PLANE:
-            pupil.said = "Planes of this size are too large to learn from."
+            self._pupil.said = "Planes of this size are too large to learn from."
             return
+        self._remember(answer.request, mask, changes)
+        # A round that has begun is ended first, lest a quick user never sees one end.
+        self._is_stale = self.is_learning
+        if not self.is_learning:
+            self._plan()
+
+    def _remember(
+        self, request: Request, mask: NDArray[Any], changes: tuple[PlaneChange, ...]
+    ) -> None:
+        """Remember a mask by what it changed, in place of an older one there."""
+        pupil = self._pupil
         place = request.object_id, request.plane, request.source.plane_axes
         same = {k: v for k, v in pupil.remembered.items() if _object(v) == place[0]}
         number = next((one.number for one in same.values()), pupil.count)
@@ -141,10 +153,6 @@ class Learning(QObject):
         pupil.steps[id(changes)] = changes  # held, so that the id stays its own
         while len(pupil.remembered) > MOST_REMEMBERED:
             del pupil.remembered[next(iter(pupil.remembered))]
-        # A round that has begun is ended first, lest a quick user never sees one end.
-        self._is_stale = self.is_learning
-        if not self.is_learning:
-            self._plan()
 
     def note_step(self, changes: tuple[PlaneChange, ...], is_undone: bool) -> None:
         """Forget a mask whose commit is taken back; remember it if done again."""
@@ -157,13 +165,26 @@ class Learning(QObject):
             after[id(changes)] = one
             self._plan()
 
-    def restore(self, session: SavedSession) -> None:
-        """Go on with what a session had learned."""
+    def restore(
+        self, session: SavedSession, image: Image, labels: Sequence[NDArray[Any]]
+    ) -> None:
+        """Go on with what a session had learned, and from what was accepted in it.
+
+        Parameters
+        ----------
+        session : SavedSession
+        image : Image layer
+        labels : sequence of ndarray of int
+            What its log made of each of its targets.
+        """
         known = {one.version: one for one in session.decoders}
         self._stop()
-        self._pupil = _Pupil(known=known)
+        self._pupil = pupil = _Pupil(known=known)
+        for entry, mask in accepted_masks(session, labels):
+            request = restored_request(entry.request, image, self._annotator.edition)
+            self._remember(request, mask, entry.changes)
         if session.decoder:
-            self._pupil.said = "What was learned before is in use."
+            pupil.said = "What was learned before is in use."
         self._use(known.get(session.decoder))
 
     # What follows from it
@@ -239,6 +260,39 @@ class Learning(QObject):
         for version in by_use[: max(0, len(known) - MOST_DECODERS)]:
             if version != self.version:
                 del known[version]
+
+
+def accepted_masks(
+    session: SavedSession, labels: Sequence[NDArray[Any]]
+) -> Iterator[tuple[Commit, NDArray[np.bool_]]]:
+    """Yield what was accepted last in a session, if it is in the labels still.
+
+    Parameters
+    ----------
+    session : SavedSession
+    labels : sequence of ndarray of int
+        What its log made of each of its targets.
+
+    Yields
+    ------
+    Commit
+        The last of each object in each plane, `MOST_REMEMBERED` at most.
+    ndarray of shape (H, W), bool
+        The object's label in that plane: with what was painted since, and without
+        what was undone.
+    """
+    last: dict[tuple[Any, ...], Commit] = {}
+    for entry in session.log:
+        if isinstance(entry, Commit) and entry.changes:
+            what = entry.request.what
+            place = what.object_id, what.plane, what.plane_axes
+            last.pop(place, None)  # to the end
+            last[place] = entry
+    for entry in list(last.values())[-MOST_REMEMBERED:]:
+        plane = entry.changes[0].plane_of(labels[entry.target])
+        mask = plane == entry.request.what.object_id
+        if mask.any() and mask.size <= LARGE_PLANE:
+            yield entry, mask
 
 
 def _object(one: Remembered) -> int:

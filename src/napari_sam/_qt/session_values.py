@@ -114,7 +114,7 @@ def restored_state(session: SavedSession, image: Image, edition: int) -> State:
     chosen = {
         _key(one.what): (_prompts(one.what), one.mask_index) for one in session.chosen
     }
-    requests = (_request(one, image, edition) for one in session.accepted)
+    requests = (restored_request(one, image, edition) for one in session.accepted)
     return State(
         session.points,
         session.shapes,
@@ -164,7 +164,8 @@ def _prompts(what: SavedObject) -> ObjectPrompts:
     return ObjectPrompts(what.prompts, what.mask)
 
 
-def _request(saved: SavedRequest, image: Image, edition: int) -> Request:
+def restored_request(saved: SavedRequest, image: Image, edition: int) -> Request:
+    """Make a request whose image is open again; as `restored_state`."""
     seen = session_arguments(image)
     source = Source(
         seen.image,

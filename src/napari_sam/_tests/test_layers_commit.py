@@ -109,6 +109,18 @@ def test_a_change_costs_its_box_not_the_volume() -> None:
     assert change.nbytes < 100
 
 
+@pytest.mark.parametrize("axes", [(0, 1), (0, 2), (1, 2), (1, 0), (2, 0), (2, 1)])
+def test_a_change_knows_its_plane(axes: tuple[int, int]) -> None:
+    """Whatever its rows and columns are; what it writes is seen in there."""
+    store = np.zeros((4, 5, 6), np.uint8)
+    mask = np.zeros((store.shape[axes[0]], store.shape[axes[1]]), bool)
+    mask[1:3, 2:4] = True
+    change = plane_change(axes, (3,), np.zeros_like(mask, int), mask.astype(int), mask)
+    assert change is not None
+    change.apply_to(store)
+    np.testing.assert_array_equal(change.plane_of(store), mask)
+
+
 @pytest.mark.parametrize("shape", [(2, 5, 6), (3, 4, 6), (3, 5, 5), (5, 6), (1, 1, 1)])
 def test_a_layer_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     """Nothing is written into labels that were replaced by smaller ones."""

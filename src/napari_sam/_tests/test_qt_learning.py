@@ -151,6 +151,11 @@ def test_accepted_objects_teach_and_sessions_keep_it(desk, tmp_path):
     assert again.learning.version == ""
     assert again.annotator.work.answer.model.decoder == ""
     assert again.controls.back.isHidden()
+    # One more object: it learns from those of yesterday, too.
+    again.accept()
+    again.controls.switch.click()
+    again.settle()
+    assert "Learned from 3 objects:" in again.controls.status.text()
 
 
 def test_clicks_come_between_the_steps_and_a_round_is_ended(desk):
