@@ -1,8 +1,8 @@
 """So that a model does not forget photographs while it learns the user's images.
 
-A few everyday photographs of scikit-image are shown to the base model with prompts
-all over; the trained model is to answer them alike (Li & Hoiem, "Learning without
-Forgetting", 2016). Whether it does is looked at on other photographs.
+A few photographs are shown to the base model with prompts all over; the trained model
+is to answer them alike (Li & Hoiem, "Learning without Forgetting", 2016). Whether it
+does is looked at on other photographs.
 """
 
 from __future__ import annotations
@@ -12,38 +12,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage import data
 
 from napari_sam._finetuning_data import LabelledImage
+from napari_sam._finetuning_photographs import LOOKED_AT, photographs
 from napari_sam._finetuning_prompts import PromptBatch
 from napari_sam._mask_boxes import tight_box
+from napari_sam.evaluation import centre_click, iou_of
 from napari_sam.predictor import Predictor
 from napari_sam.types import ImageEmbedding, Prediction, Prompts
 
-PRACTISED = ("chelsea", "coffee", "camera", "stereo_motorcycle")
-LOOKED_AT = ("astronaut", "rocket")
-# Photographs are marked with so many tiles along either axis, so that views of them
-# are cut around some place as views of labelled images are around some object.
-TILES = 8
 # Side of the grid of points on each photograph that is looked at.
 GRID = 4
 # Masks that the base model is sure of are what should not change.
 SURE = 0.88
-
-
-def photographs(names: Sequence[str]) -> list[LabelledImage]:
-    """Photographs of scikit-image by name; their labels are square tiles."""
-    found = []
-    for name in names:
-        loaded = getattr(data, name)()
-        # A stereo pair comes with its disparity; one eye is a photograph.
-        pixels = np.ascontiguousarray(loaded[0] if type(loaded) is tuple else loaded)
-        rows, columns = (
-            np.arange(length) * TILES // length for length in pixels.shape[:2]
-        )
-        tiles = (1 + rows[:, None] * TILES + columns).astype(np.uint8)
-        found.append(LabelledImage(pixels, tiles, name, name))
-    return found
+# Boxes of each photograph: they are forgotten more rarely than clicks.
+MOST_BOXES = 4
+# Two masks with more in common are of the same thing: it is asked for once.
+SAME = 0.7
 
 
 def practice_prompts(
@@ -98,28 +83,18 @@ class Memory:
         prompts: list[list[Prompts]] = []
         masks: list[list[NDArray[np.bool_]]] = []
         for image, embedding in zip(images, embeddings, strict=True):
-            points = grid_prompts(image.size)
-            sure = [
-                (prompt, answer)
-                for prompt, answer in zip(
-                    points, _ask(predictor, embedding, points), strict=True
-                )
-                if answer.best_score > SURE and answer.best.any()
-            ]
-            boxes = [Prompts(box=tight_box(answer.best)) for _, answer in sure]
-            asked = [prompt for prompt, _ in sure] + boxes
+            things = _sure_masks(predictor, embedding, grid_prompts(image.size))
+            asked = [Prompts(points=[centre_click(mask)]) for mask in things]
+            asked += [Prompts(box=tight_box(mask)) for mask in things[:MOST_BOXES]]
             prompts.append(asked)
-            masks.append(
-                [answer.best for _, answer in sure]
-                + [a.best for a in _ask(predictor, embedding, boxes)]
-            )
+            masks.append([a.best for a in _ask(predictor, embedding, asked)])
         return cls(embeddings, prompts, masks, images)
 
     def kept(self, predictor: Predictor, encodes: bool) -> float:
         """Mean IoU of a model's masks with those of the base: of clicks, or of boxes.
 
         The worse of the two. Boxes are rarely forgotten, and would hide that single
-        clicks, which say less, are.
+        clicks, which say less, are. Every photograph weighs the same.
 
         Parameters
         ----------
@@ -127,20 +102,33 @@ class Memory:
         encodes : bool
             Whether its image encoder is another one than the base's.
         """
-        ious: dict[bool, list[float]] = {True: [], False: []}
+        means: dict[bool, list[float]] = {True: [], False: []}
         for i, image in enumerate(self.images):
             embedding = predictor.embed(image.pixels) if encodes else self.embeddings[i]
-            prompts = self.prompts[i]
-            answers = _ask(predictor, embedding, prompts)
+            ious: dict[bool, list[float]] = {True: [], False: []}
+            answers = _ask(predictor, embedding, self.prompts[i])
             for prompt, answer, mask in zip(
-                prompts, answers, self.masks[i], strict=True
+                self.prompts[i], answers, self.masks[i], strict=True
             ):
-                both = np.count_nonzero(answer.best & mask)
-                either = np.count_nonzero(answer.best | mask)
-                ious[prompt.box is None].append(both / either if either else 1.0)
+                ious[prompt.box is None].append(iou_of(answer.best, mask))
+            for kind, some in ious.items():
+                means[kind] += [float(np.mean(some))] if some else []
         return min(
-            (float(np.mean(kind)) for kind in ious.values() if kind), default=1.0
+            (float(np.mean(kind)) for kind in means.values() if kind), default=1.0
         )
+
+
+def _sure_masks(
+    predictor: Predictor, embedding: ImageEmbedding, prompts: Sequence[Prompts]
+) -> list[NDArray[np.bool_]]:
+    """Different masks (H, W) that a model is sure of."""
+    found: list[NDArray[np.bool_]] = []
+    for answer in _ask(predictor, embedding, prompts):
+        mask = answer.best
+        is_sure = answer.best_score > SURE and mask.any()
+        if is_sure and all(iou_of(mask, one) < SAME for one in found):
+            found.append(mask)
+    return found
 
 
 def grid_prompts(size: tuple[int, int]) -> list[Prompts]:

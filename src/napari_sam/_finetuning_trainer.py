@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from napari_sam import transforms
 from napari_sam._finetuning_copy import copy_for_training
 from napari_sam._finetuning_data import LabelledImage
-from napari_sam._finetuning_guard import PRACTISED, photographs, practice_prompts
+from napari_sam._finetuning_guard import practice_prompts
 from napari_sam._finetuning_losses import (
     Losses,
     distillation_loss,
@@ -23,6 +23,7 @@ from napari_sam._finetuning_losses import (
     segmentation_losses,
 )
 from napari_sam._finetuning_options import FinetuneOptions
+from napari_sam._finetuning_photographs import PRACTISED, Clicks, photographs
 from napari_sam._finetuning_prompts import (
     ROUNDS,
     PromptBatch,
@@ -31,7 +32,7 @@ from napari_sam._finetuning_prompts import (
     mask_only_rounds,
 )
 from napari_sam._finetuning_replay import ScoreReplay
-from napari_sam._finetuning_views import VIEWS, Target, Views
+from napari_sam._finetuning_views import Target, Views
 from napari_sam.modeling.precision import choose_dtype
 from napari_sam.modeling.sam import Sam
 from napari_sam.predictor import Predictor
@@ -47,11 +48,8 @@ BOX_SHARE = 0.4
 # Most of what is learned is learned from the first prompts; a simulation of full
 # length (Kirillov et al. 2023) takes ten times as long as one of them.
 LENGTHS, LENGTH_SHARES = (1, 2, 3, 5, ROUNDS), (0.47, 0.25, 0.15, 0.1, 0.03)
-# One more view of each image is drawn from after so many steps for each image:
-# encoding stays a small part of the time.
-STEPS_PER_VIEW = 3
-# Clicks on objects, and on each photograph, that the first step learns from.
-FIRST_CLICKS, PHOTOGRAPH_CLICKS = 40, 64
+# Clicks on objects, and anywhere in each photograph, that the choice is learned from.
+OBJECT_CLICKS, PHOTOGRAPH_CLICKS = 64, 12
 
 
 class StepLosses(NamedTuple):
@@ -82,63 +80,81 @@ class Trainer:
         images: Sequence[LabelledImage],
         options: FinetuneOptions,
     ) -> None:
-        self.base, self.options = base, options
-        self.device = base.device
+        self.base, self.options, self.device = base, options, base.device
         self.model, self.names = copy_for_training(base.model, options)
         parameters = dict(self.model.named_parameters())
         self.trained = {name: parameters[name] for name in self.names}
-        self.start = {n: p.detach().clone() for n, p in self.trained.items()}
-        self.average = {n: p.detach().clone() for n, p in self.trained.items()}
+        self.start, self.average = self._weights(), self._weights()
         # No decay: towards zero it would pull what the base model knows, too.
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), lr=options.rate, weight_decay=0.0
         )
         self.views = Views(images, options.seed)
-        self.practice = Views(photographs(PRACTISED), options.seed)
+        practised = PRACTISED if options.remember else ()
+        self.practice = Views(photographs(practised), options.seed)
         self.replay = ScoreReplay(self.model.mask_decoder.iou_prediction_head)
+        self._clicks: list[Clicks] = []
         self.updates = self.rounds = 0
         self._done = 0.0
         dtype = choose_dtype(self.device, options.precision)
         self._autocast = dtype if dtype != torch.float32 else None
 
-    def _choose(self, rng: np.random.Generator) -> float:
+    def choose(
+        self, weights: Mapping[str, Tensor], number: int
+    ) -> tuple[dict[str, Tensor], float]:
         """Learn which of the three masks a click means, from many clicks at once.
 
         Often one of them is right, and not the one that is shown: that is learned in
-        seconds, without a change of the masks.
-        """
-        for _ in range(FIRST_CLICKS // self.options.batch):
-            targets = self._draw(0, rng)
-            truth, weight = self._truth(targets)
-            features, _ = self._features(
-                [self.views.get(one.image, one.view) for one in targets]
-            )
-            masks = np.stack([one.mask for one in targets])
-            with torch.no_grad():
-                logits, _ = self._decode(
-                    self.model, features, first_prompts(masks, "point", rng)
-                )
-            self.replay.add("labels", mask_iou(logits, truth, weight))
-        if self.options.remember:
-            self._click_on_photographs(rng)
-        loss = self.replay.fit(rng)
-        for name, parameter in self.trained.items():
-            self.average[name].copy_(parameter.detach())
-        return loss
+        seconds, without a change of the masks; and again after masks have changed.
 
-    def _click_on_photographs(self, rng: np.random.Generator) -> None:
-        """Keep what the base model's scores are made of, all over the photographs."""
-        for shown in self.practice.images:
-            size = transforms.model_size(shown.size)
-            points = rng.uniform(0.02, 0.98, (PHOTOGRAPH_CLICKS, 1, 2)) * size[::-1]
-            prompts = PromptBatch(points, np.ones((PHOTOGRAPH_CLICKS, 1), np.int64))
-            xy, labels = (part.to(self.device) for part in prompts.tokens())
-            with torch.no_grad():
-                # A score that no mask has: only scores are wanted.
-                _, scores = self.model.decode(
-                    self._base_features(shown), (xy, labels), None, True, math.inf
-                )
-            self.replay.add("photographs", scores)
+        Parameters
+        ----------
+        weights : mapping of str to Tensor
+            By name; what is trained meanwhile stays as it is.
+        number : int
+            Of the step; decides with the seed what is drawn.
+
+        Returns
+        -------
+        tuple
+            The weights, with another head for the scores, and its loss.
+        """
+        rng = np.random.default_rng((self.options.seed, number, 1))
+        live = self._weights()
+        self._load(weights)
+        self.replay.clicks.clear()
+        with torch.no_grad():
+            self._click_on_objects(number, rng)
+            if self.options.remember:
+                self._click_on_photographs()
+        loss = self.replay.fit(rng)
+        chosen = self._weights()
+        self._load(live)
+        return chosen, loss
+
+    def _click_on_objects(self, number: int, rng: np.random.Generator) -> None:
+        for _ in range(-(-OBJECT_CLICKS // self.options.batch)):
+            targets = self._draw(number, rng)
+            truth, weight = self._truth(targets)
+            shown = [self.views.get(one.image, one.view) for one in targets]
+            features, _ = self._features(shown)
+            masks = np.stack([one.mask for one in targets])
+            prompts = first_prompts(masks, "point", rng)
+            logits, _ = self._decode(self.model, features, prompts)
+            self.replay.add("labels", mask_iou(logits, truth, weight))
+
+    def _click_on_photographs(self) -> None:
+        """Have the same thing shown as by the base model."""
+        if not self._clicks:
+            rng = np.random.default_rng(self.options.seed)
+            self._clicks = [
+                Clicks.anywhere(self.base, shown, PHOTOGRAPH_CLICKS, rng)
+                for shown in self.practice.images
+            ]
+        for clicks in self._clicks:
+            features, _ = self._features([clicks.shown])
+            logits, _ = self._decode(self.model, features, clicks.prompts)
+            self.replay.add("photographs", clicks.wanted(logits))
 
     def step(self, number: int, done: float = 0.0) -> StepLosses:
         """Train on one batch of objects, or of prompts on a photograph.
@@ -149,14 +165,17 @@ class Trainer:
         self._done = done
         rng = np.random.default_rng((self.options.seed, number))
         if number == 1:
-            return StepLosses(loss=self._choose(rng))
+            weights, loss = self.choose(self.average, number)
+            self._load(weights)
+            self._average(weights, 0.0)
+            return StepLosses(loss=loss)
         if rng.random() < self.options.remember:
             return StepLosses(remembered=self._remember(number, rng))
         return StepLosses(*self._simulate(self._draw(number, rng), rng))
 
     def _draw(self, number: int, rng: np.random.Generator) -> list[Target]:
         """Draw objects from as many views as are seen in a step."""
-        views = views_of(self.views, number) if self.options.augment else 1
+        views = self.views.count(number) if self.options.augment else 1
         # With gradients through the encoder, the memory is enough for one image.
         most = 1 if self.options.trains_encoder else self.options.batch
         targets = self.views.draw(self.options.batch, views, rng, most)
@@ -207,7 +226,7 @@ class Trainer:
 
     def _remember(self, number: int, rng: np.random.Generator) -> float:
         """Repeat what the base model answers on a photograph, in step `number`."""
-        views = views_of(self.practice, int(number * self.options.remember))
+        views = self.practice.count(int(number * self.options.remember))
         image, view = (int(rng.integers(n)) for n in (len(self.practice.images), views))
         shown = self.practice.get(image, view)
         size = transforms.model_size(shown.size)
@@ -218,9 +237,11 @@ class Trainer:
             with torch.no_grad():
                 taught = self._decode(self.base.model, taught_features, prompts)
             features, seen = self._features([shown])
-            loss = distillation_loss(self._decode(self.model, seen, prompts), taught)
+            answer = self._decode(self.model, seen, prompts)
+            loss = distillation_loss(answer, taught)
             if prompts.is_ambiguous:
-                self.replay.add("photographs", taught[1])
+                told = Clicks.of(shown, prompts, taught)
+                self.replay.add("photographs", told.wanted(answer[0]))
             self._learn(loss, rng)
             self._learn_encoder(features, seen)
             total.append(loss.item())
@@ -309,8 +330,21 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         # Shorter at first, or the average would be of the start for long.
         keep = min(AVERAGE, (1 + self.updates) / (10 + self.updates))
-        for name, parameter in self.trained.items():
-            self.average[name].lerp_(parameter.detach(), 1 - keep)
+        self._average(self.trained, keep)
+
+    def _average(self, weights: Mapping[str, Tensor], keep: float) -> None:
+        """Move the running average to weights; of what it was, a share is kept."""
+        for name, average in self.average.items():
+            average.lerp_(weights[name].detach(), 1 - keep)
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Copy of what is trained, as it is now."""
+        return {name: one.detach().clone() for name, one in self.trained.items()}
+
+    def _load(self, weights: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(weights[name])
 
     def between(self, share: float, tuned: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights between the start (0) and tuned ones (1).
@@ -323,7 +357,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that is needed to go on from here."""
         return {
-            "weights": {n: p.detach().clone() for n, p in self.trained.items()},
+            "weights": self._weights(),
             "average": {n: t.clone() for n, t in self.average.items()},
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "replay": self.replay.state(),
@@ -333,18 +367,11 @@ class Trainer:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        with torch.no_grad():
-            for name, parameter in self.trained.items():
-                parameter.copy_(state["weights"][name])
-                self.average[name].copy_(state["average"][name])
+        self._load(state["weights"])
+        self._average(state["average"], 0.0)
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.restore(state["replay"])
         self.updates, self.rounds = state["updates"], state["rounds"]
-
-
-def views_of(images: Views, steps: int) -> int:
-    """How many views of each image are drawn from, after so many steps with them."""
-    return min(VIEWS, 1 + steps // (STEPS_PER_VIEW * len(images.images)))
 
 
 def schedule(updates: int, done: float) -> float:

@@ -20,6 +20,9 @@ from napari_sam.types import LOGITS_SIZE, MODEL_SIZE
 
 VIEWS = 12
 """Views of each image; the first one is the image itself."""
+# One more view of each image is drawn from after so many steps for each image:
+# encoding stays a small part of the time.
+STEPS_PER_VIEW = 3
 # Smaller objects, in cells of the answer frame, teach nothing.
 LEAST_CELLS = 6
 # An object cut by the border of a view counts if this much of it is inside.
@@ -139,6 +142,10 @@ class Views:
         while len(self._recent) > KEPT_VIEWS:
             self._recent.popitem(last=False)
         return self._recent[image, view]
+
+    def count(self, steps: int) -> int:
+        """How many views of an image are drawn from, after so many steps with them."""
+        return min(VIEWS, 1 + steps // (STEPS_PER_VIEW * len(self.images)))
 
     def draw(
         self, count: int, views: int, rng: np.random.Generator, most_images: int

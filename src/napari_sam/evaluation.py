@@ -155,7 +155,7 @@ def score_objects(
     image, objects = truth
     masks = [mask for _, mask in objects]
     answers = _predict(predictor, embedding, [Prompts(box=tight_box(m)) for m in masks])
-    boxes = [_iou(a.best, m) for a, m in zip(answers, masks, strict=True)]
+    boxes = [iou_of(a.best, m) for a, m in zip(answers, masks, strict=True)]
     points = [[centre_click(mask)] for mask in masks]
     kinds = [[1] for _ in masks]
     ious: list[list[float]] = [[] for _ in masks]
@@ -167,7 +167,7 @@ def score_objects(
         ]
         answers = _predict(predictor, embedding, prompts)
         for i, (answer, mask) in enumerate(zip(answers, masks, strict=True)):
-            ious[i].append(_iou(answer.best, mask))
+            ious[i].append(iou_of(answer.best, mask))
             last[i] = answer.best_logits
             if number + 1 < clicks:
                 point, kind = next_click(answer.best, mask)
@@ -189,7 +189,8 @@ def _predict(
     return found
 
 
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+def iou_of(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks; 1 if both are empty."""
     either = np.count_nonzero(a | b)
     return float(np.count_nonzero(a & b) / either) if either else 1.0
 

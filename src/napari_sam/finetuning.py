@@ -50,7 +50,7 @@ __all__ = [
     "finetune",
 ]
 
-SHARES = (0.85, 0.7, 0.5)
+SHARES = (0.75, 0.5)
 """Where between the base and the tuned model better ones are looked for at the end."""
 # Of the time there is, as much may be left for the checks at the end.
 MOST_CLOSING = 0.25
@@ -231,9 +231,12 @@ class _Run:
         self, step: TrainingStep, trainer: Trainer, check: Checker
     ) -> TrainingStep:
         """Look at the images held out; keep the weights if they are the best yet."""
-        held_out = self._score(check, trainer.average)
-        is_best = self._keep_if_best(held_out, trainer.average, trainer)
-        now = self.progress
+        now, began, weights = self.progress, perf_counter(), trainer.average
+        if now.number > 1:  # the first step has just chosen
+            weights, _ = trainer.choose(weights, now.number)
+        held_out = self._score(check, weights)
+        is_best = self._keep_if_best(held_out, weights, trainer)
+        now.check_seconds = perf_counter() - began
         now.checks_in_vain = 0 if is_best else now.checks_in_vain + 1
         save(self.target, self.identity, now, trainer.state())
         return replace(step, held_out=held_out, is_best=is_best)
@@ -268,6 +271,7 @@ class _Run:
             return
         for share in SHARES:
             weights = trainer.between(share, tuned)
+            weights, _ = trainer.choose(weights, now.number)
             held_out = self._score(check, weights)
             is_best = self._keep_if_best(held_out, weights, trainer)
             yield TrainingStep(

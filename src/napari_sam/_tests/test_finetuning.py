@@ -75,7 +75,7 @@ def make_tiny(put) -> None:
     put(_finetuning_guard, "LOOKED_AT", ("rocket",))
     put(_finetuning_guard, "GRID", 1)
     put(_finetuning_trainer, "LENGTHS", (1, 1, 2, 2, 3))
-    put(_finetuning_trainer, "FIRST_CLICKS", 2)
+    put(_finetuning_trainer, "OBJECT_CLICKS", 2)
     put(_finetuning_trainer, "PHOTOGRAPH_CLICKS", 2)
 
 
@@ -94,8 +94,9 @@ TRAINED_PARTS = {
 
 
 @pytest.mark.parametrize("train", TRAINED_PARTS)
-def test_gradients_reach_what_is_trained_and_nothing_else(train):
+def test_gradients_reach_what_is_trained_and_nothing_else(train, monkeypatch):
     """Every trained tensor moves, no other one does, and the base stays."""
+    monkeypatch.setattr(_finetuning_trainer, "OBJECT_CLICKS", 4)
     base = tiny_predictor()
     before = {k: v.clone() for k, v in base.model.state_dict().items()}
     options = replace(QUICK, train=train, remember=0, learning_rate=1e-2)
@@ -193,12 +194,30 @@ def test_what_knows_more_but_forgot_is_looked_for_half_way(tiny, tmp_path, monke
             return replace(held_out, kept=0.0 if forgot else 1.0)
 
     monkeypatch.setattr(finetuning, "Checker", Forgetting)
+    # The choice among the masks stays: how far weights are is up to the steps alone.
+    monkeypatch.setattr(_finetuning_replay, "FIT_RATE", 0.0)
     options = replace(QUICK, steps=4, check_every=1, learning_rate=1e-5)
     steps = list(finetune(pairs(), tmp_path / "a.pt", options=options))
     assert not any(step.is_best for step in steps[: -len(finetuning.SHARES)])
     found = np.array(ways[-len(finetuning.SHARES) :]) / max(ways)
     np.testing.assert_allclose(found, finetuning.SHARES, rtol=1e-2)
     assert steps[-len(finetuning.SHARES)].is_best
+
+
+def test_the_choice_is_learned_for_any_weights(tiny):
+    """Only the head for the scores changes; what is being trained stays."""
+    options = replace(QUICK, remember=0.5)
+    trainer = Trainer(tiny_predictor(), images(1), options)
+    moved = {n: w + 0.01 for n, w in trainer.start.items()}
+    chosen, loss = trainer.choose(moved, 3)
+    assert np.isfinite(loss)
+    for name, tensor in chosen.items():
+        is_head = "iou_prediction_head" in name
+        assert torch.equal(tensor, moved[name]) != is_head
+        assert torch.equal(trainer.trained[name], trainer.start[name])
+    again, _ = trainer.choose(moved, 3)
+    assert all(torch.equal(again[n], tensor) for n, tensor in chosen.items())
+    assert set(trainer.replay.clicks) == {"labels", "photographs"}
 
 
 def test_accumulated_rounds_make_one_update():
