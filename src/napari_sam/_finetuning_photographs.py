@@ -73,7 +73,8 @@ def small_and_many(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ndarray of shape (768, 768), uint8
     """
     grey = color.rgb2gray(pixels) if pixels.ndim == 3 else pixels / 255
-    copy = transform.resize(grey, (COPY_SIDE, COPY_SIDE), anti_aliasing=True)
+    side = (COPY_SIDE, COPY_SIDE)
+    copy = transform.resize(grey, side, anti_aliasing=True)  # type: ignore[no-untyped-call]
     small = np.rint(255 * copy).astype(np.uint8)
     turned = [
         [np.rot90(small, row + column) for column in range(COPIES)]
