@@ -76,6 +76,9 @@ class PropagationOptions:
         Planes that may be missed in a row before the search ends.
     memory : int
         Planes whose appearance is remembered besides the seed's.
+    border_weight : float
+        How far the border is moved to where grey values look as at the seed's border,
+        0 to 1; by at most as many times two logits.
     smoothing : float
         What the logits of each neighbouring plane count in a plane's result, 0 to 1,
         against 1 of its own; divided by the distance of planes in pixels where that is
@@ -116,6 +119,7 @@ class PropagationOptions:
     min_likeness: float = -0.5
     patience: int = 1
     memory: int = 2
+    border_weight: float = 0.5
     smoothing: float = 0.5
     model_memory: bool = True
 
@@ -127,7 +131,7 @@ class PropagationOptions:
                 raise ValueError(f"{name} must be at least 0, got {value}.")
         if not np.isfinite(self.min_likeness):
             raise ValueError(f"min_likeness must be finite, got {self.min_likeness}.")
-        for name in ("decoder_weight", "smoothing"):
+        for name in ("decoder_weight", "border_weight", "smoothing"):
             if (value := getattr(self, name)) > 1:
                 raise ValueError(f"{name} must be 0 to 1, got {value}.")
         if self.reach == 0:

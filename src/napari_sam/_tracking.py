@@ -22,6 +22,7 @@ from napari_sam._appearance import (
     Slices,
     window_around,
 )
+from napari_sam._borders import at_border, likeness, matched_threshold
 from napari_sam._course import Course, Shape, Target, signed_distance
 from napari_sam._mask_boxes import tight_box
 from napari_sam._propagation_options import PropagationOptions
@@ -143,6 +144,9 @@ class Tracker:
         self._first = Evidence.of(view, seed.mask, LEARNING_MARGIN)
         self._recent: list[Evidence] = []
         self._at_seed = self._appearance = Appearance([self._first], [1.0])
+        part = window_around(seed.mask, MARGIN, view.valid)
+        like = likeness(self._at_seed, view, part)
+        self._border = at_border(like, seed.mask[part], view.valid[part])
         self._expected: Expected | None = None
 
     @property
@@ -247,17 +251,18 @@ class Tracker:
         agreements = [_overlap(_probability(one), likely) for one in answers]
         best = int(np.argmax(agreements + self.options.score_weight * scores))
         mixed = self._mix(expected, answers[best], view.valid)
-        mask = np.zeros(self.mask.shape, bool)
-        mask[part] = ndimage.binary_fill_holes(
-            _joined(mixed[part] > 0, self.mask[part])
-        )
+        mask = _cut(mixed, self.mask, part)
         if not self._is_found(mask, view, agreements[best]):
             self.misses += 1
             return None
         # No information, no decision: go on with what is expected, for a while.
         self.misses = self.misses + 1 if view.is_blank(part) else 0
-        mixed = np.where(mask, np.maximum(mixed, 0.1), np.minimum(mixed, -0.1))
+        before, shift = self.mask, self._shift(view, mixed, part)
         self._learn(view, mask)
+        if shift:
+            mixed = mixed - shift
+            mask = _cut(mixed, before, part)
+        mixed = np.where(mask, np.maximum(mixed, 0.1), np.minimum(mixed, -0.1))
         return Answer.of(mixed, part, float(scores[best] * agreements[best]))
 
     def _mix(
@@ -276,6 +281,15 @@ class Tracker:
         full = np.full(valid.shape, -LIMIT)
         full[part] = mixed
         return full
+
+    def _shift(self, view: PlaneView, logits: FloatArray, part: Slices) -> float:
+        """Logit at which the plane's object ends; the search goes on without it."""
+        share = self.options.border_weight
+        if share == 0 or view.is_blank(part):
+            return 0.0
+        like = likeness(self._at_seed, view, part)
+        valid = view.valid[part]
+        return share * matched_threshold(logits[part], like, valid, self._border)
 
     def _largest_area(self) -> float:
         options = self.options
@@ -308,6 +322,13 @@ class Tracker:
         self._recent = [*self._recent, seen][-self.options.memory :]
         weights = [1.0] + [0.5] * len(self._recent)
         self._appearance = Appearance([self._first, *self._recent], weights)
+
+
+def _cut(logits: FloatArray, before: Mask, part: Slices) -> Mask:
+    """Where logits are positive: the parts of it that go on from the plane before."""
+    mask = np.zeros(before.shape, bool)
+    mask[part] = ndimage.binary_fill_holes(_joined(logits[part] > 0, before[part]))
+    return mask
 
 
 def _probability(logits: NDArray[np.floating]) -> FloatArray:

@@ -599,6 +599,7 @@ def test_seeds_must_be_of_one_stack() -> None:
         {"shrinkage": -1},
         {"decoder_weight": 1.5},
         {"smoothing": 1.5},
+        {"border_weight": 2},
         {"patience": -1},
         {"min_likeness": np.inf},
         {"max_growth": np.nan},
