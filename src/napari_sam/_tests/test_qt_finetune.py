@@ -214,7 +214,7 @@ def test_cancel_keeps_the_best_so_far(user, own_models, monkeypatch):
     assert user.controls.use.isEnabled()
     assert [path.name for path in own_models.iterdir()] == ["my model.pt"]
     user.viewer.window.remove_dock_widget(user.widget)
-    assert user.widget._is_closed
+    assert not user.widget.is_open
 
 
 def test_a_crash_is_gone_on_from(own_models, tmp_path):
