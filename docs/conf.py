@@ -21,6 +21,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # numpydoc sections give the types, with shapes and units
+autodoc_mock_imports = ["distributed"]  # an extra, of one function
 autosummary_generate = True
 # Public names live in the package although they are defined in its modules.
 autosummary_imported_members = True

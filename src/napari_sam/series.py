@@ -61,8 +61,9 @@ def find_images(source: PathLike) -> list[Path]:
     Parameters
     ----------
     source : str or path-like
-        A folder: all images in it, not in folders within. Or a pattern with `*`, `?`
-        and `**`, such as "data/**/*.tif". Label files of a series are left out.
+        A folder: all images in it, not in folders within. Or a pattern with ``*``,
+        ``?`` and ``**``, such as ``data/**/*.tif``. Label files of a series are left
+        out.
 
     Returns
     -------
