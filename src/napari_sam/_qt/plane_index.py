@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xxhash
 
+from napari_sam._io_image import replacing
 from napari_sam.types import Plane
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_sam._qt.engine import Source
     from napari_sam.embedding_cache import EmbeddingDirectory
 
@@ -84,13 +84,8 @@ class PlaneIndex:
         rows = [[plane, key] for plane, key in self._keys.items()]
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(".tmp", dir=self._path.parent)
-            try:
-                with os.fdopen(handle, "w") as file:
-                    json.dump(rows, file)
-                os.replace(aside, self._path)
-            finally:
-                Path(aside).unlink(missing_ok=True)
+            with replacing(self._path) as part:
+                part.write_text(json.dumps(rows))
 
 
 def _read(path: Path) -> dict[Plane, str]:
