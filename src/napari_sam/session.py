@@ -309,7 +309,13 @@ class Session(
         self, plane: Plane | None = None, window: Window | None = None
     ) -> bool:
         """Whether a plane's embedding is in the cache, for what is in it now."""
-        return self.predictor.key(self._prepare(plane, window)) in self.cache
+        return self.embedding_key(plane, window) in self.cache
+
+    def embedding_key(
+        self, plane: Plane | None = None, window: Window | None = None
+    ) -> str:
+        """Key of a plane's embedding in the cache, for what is in it now."""
+        return self.predictor.key(self._prepare(plane, window))
 
     def segment(
         self,

@@ -327,7 +327,7 @@ class Engine:
             self._index = session, index
             yield Known(source, index.planes())
         for plane in session.embed_planes(planes):
-            self._index[1].note(plane, session.embed(plane).key)
+            self._index[1].note(plane, session.embedding_key(plane))
             yield Encoded(source, plane, self.report())
 
     def predictor(self, model: str) -> Predictor:
