@@ -131,9 +131,10 @@ class Finder(ObjectFinder):
             *choices
         }:
             self._filter()
-        if not {"phrases", "against", "min_fit"} & {*choices}:
+        if {"phrases", "against", "min_fit"} & {*choices}:
+            self.changed.emit()  # of no layer
+        else:
             self.refresh()
-        self.changed.emit()
 
     def choose_folder(self, folder: str) -> None:
         """Choose a folder with a ranker; refused in a sentence if it has none."""
