@@ -288,11 +288,8 @@ class SegmentAnythingWidget(DockWidget):
         self.annotator.engine.transfer.cancel()
         self.annotator.cancel()
 
-    def close_work(self) -> None:
-        """End the work, and give keys back."""
-        if not self.is_open:
-            return
-        self.is_open = False
+    def _end_work(self) -> None:
+        """Give keys back, too."""
         self._stop_keys()
         self._patience.stop()
         self.activity.hide()

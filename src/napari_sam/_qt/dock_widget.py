@@ -34,4 +34,9 @@ class DockWidget(QWidget):
 
     def close_work(self) -> None:
         """End the work; called again, nothing happens."""
+        if self.is_open:
+            self.is_open = False
+            self._end_work()
+
+    def _end_work(self) -> None:
         raise NotImplementedError

@@ -247,12 +247,10 @@ class FineTuneWidget(DockWidget):
             self.controls.start.setText(START)
             self.controls.status.setText(READY)
 
-    def close_work(self) -> None:
+    def _end_work(self) -> None:
         """End the training; the best model so far stays, and can be gone on from."""
-        if self.is_open:
-            self.is_open = False
-            self.engine.transfer.cancel()
-            _end(self.runner, self.controls.pairs)
+        self.engine.transfer.cancel()
+        _end(self.runner, self.controls.pairs)
 
 
 def _end(runner: Runner, pairs: PairChooser, *_: Any) -> None:

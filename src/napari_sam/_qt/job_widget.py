@@ -120,8 +120,5 @@ class JobWidget(DockWidget):
         self.progress.setVisible(is_shown)
         self.cancel.setVisible(is_shown)
 
-    def close_work(self) -> None:
-        """Have the work ended, once."""
-        if self.is_open:
-            self.is_open = False
-            self._on_close()
+    def _end_work(self) -> None:
+        self._on_close()

@@ -153,14 +153,11 @@ class Runner(QObject):
         int
             Number of the submission; later ones are larger.
         """
-        self._submitted += 1
-        job = Job(self._submitted, work, receiver)
-        return self._begin(job, halfway=not needs_idle)
+        return self._begin(self._job(work, receiver), halfway=not needs_idle)
 
     def submit_idle(self, work: Work, receiver: Receiver) -> int:
         """Run work while there is nothing else to do; any submission stops it."""
-        self._submitted += 1
-        return self._begin(Job(self._submitted, work, receiver, is_idle=True))
+        return self._begin(self._job(work, receiver, is_idle=True))
 
     def submit_long(self, work: Work, receiver: Receiver) -> int:
         """Run work of many steps; whatever is submitted comes in between.
@@ -178,8 +175,7 @@ class Runner(QObject):
         -------
         int
         """
-        self._submitted += 1
-        return self._begin(Job(self._submitted, work, receiver, steps=Steps(work)))
+        return self._begin(self._job(work, receiver, steps=Steps(work)))
 
     def submit_background(self, work: Work, receiver: Receiver) -> int:
         """Run work of many small steps, each when there is nothing else to do.
@@ -187,8 +183,7 @@ class Runner(QObject):
         As `submit_long`, but everything else comes first, also idle work; and it
         takes the place of background work that was submitted before.
         """
-        self._submitted += 1
-        job = Job(self._submitted, work, receiver, steps=Steps(work))
+        job = self._job(work, receiver, steps=Steps(work))
         self._mailbox.put_background(job)
         self._start()
         return job.number
@@ -196,6 +191,10 @@ class Runner(QObject):
     def cancel_background(self) -> None:
         """Stop background work before its next step; nothing more of it arrives."""
         self._mailbox.put_background(None)
+
+    def _job(self, work: Work, receiver: Receiver, **how: Any) -> Job:
+        self._submitted += 1
+        return Job(self._submitted, work, receiver, **how)
 
     def _begin(self, job: Job, halfway: bool = True) -> int:
         self._mailbox.put(job, halfway)
