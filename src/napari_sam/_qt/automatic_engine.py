@@ -13,27 +13,12 @@ from napari_sam._automatic_options import AutomaticOptions
 from napari_sam._candidates import Candidates
 from napari_sam._linking import link_planes
 from napari_sam._qt.engine import Engine, Source, plane_text
+from napari_sam._qt.progress import Progress
 from napari_sam.session import Session
 from napari_sam.types import Plane
 
 # Masks below are not kept: the sliders begin here.
 LEAST_SCORE, LEAST_STABILITY = 0.6, 0.7
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a search is.
-
-    Parameters
-    ----------
-    done : float
-        0 to 1.
-    text : str
-        What is being done.
-    """
-
-    done: float
-    text: str
 
 
 @dataclass(frozen=True, eq=False)

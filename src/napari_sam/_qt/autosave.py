@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sam._history import History, Step
 from napari_sam._layers_history import prompts_in_image
@@ -33,6 +33,7 @@ from napari_sam._qt.session_values import (
     saved_request,
     saved_session,
 )
+from napari_sam._qt.turns import timer_once
 from napari_sam.session_file import (
     Commit,
     SavedModel,
@@ -87,10 +88,7 @@ class Autosave(QObject):
         self._has_failed = False
         self._painted: set[tuple[tuple[int, int], tuple[int, ...]]] = set()
         self._target: Labels | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(DELAY)
-        self._timer.timeout.connect(self.save)
+        self._timer = timer_once(self, DELAY, self.save)
 
     @property
     def offer(self) -> SavedSession | None:

@@ -9,28 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from napari_sam._layers import PromptLayers, ViewPlane, view_plane
+from napari_sam._layers import PromptLayers, view_plane
 from napari_sam._layers_commit import repeat_labels
 from napari_sam._layers_target import check_writable
 from napari_sam._layers_view import image_shape
 from napari_sam._qt import workspace
-from napari_sam._qt.cleanup_engine import Cleaning, Progress, changes, cleaned
+from napari_sam._qt.cleanup_engine import Cleaning, changes, cleaned
 from napari_sam._qt.cleanup_list import StepList
 from napari_sam._qt.label_steps import LabelSteps, taken_back
+from napari_sam._qt.layer_work import LayerWork
 from napari_sam._qt.plane_layer import PlaneLayer, lengths
-from napari_sam._qt.report import report_error, reporting
-from napari_sam._qt.runner import Receiver, Runner
-from napari_sam._qt.watch import Watcher
 from napari_sam.cleanup import read_steps, write_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
+    from qtpy.QtCore import QObject
 
     from napari_sam._label_changes import PlaneChange
+    from napari_sam._layers import ViewPlane
 
 # Milliseconds that a slider or a brush rests before the preview follows.
 REST = 60
@@ -47,50 +44,27 @@ COLOURS = {
 LABEL_EVENTS = ("data", "paint", "labels_update", "selected_label", "scale", "units")
 
 
-class Cleaner(QObject):
+class Cleaner(LayerWork):
     """Previews steps in the displayed plane, and applies them to a Labels layer.
 
     Parameters
     ----------
     viewer : napari.Viewer
     parent : QObject, optional
-
-    Notes
-    -----
-    `changed` is sent when there is something new to show.
     """
 
-    changed = Signal()
-
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
-        super().__init__(parent)
-        self.viewer = viewer
-        self.runner = Runner(self)
+        colours = DirectLabelColormap(color_dict=COLOURS)
+        preview = PlaneLayer(viewer, "clean-up preview", colours, 0.9)
+        super().__init__(preview, parent, REST)
         self.target: Labels | None = None
-        self.view: ViewPlane | None = None
-        self.problem = ""
         self.steps = StepList()
         self.selected: frozenset[int] = frozenset()
         self.is_previewing = True
         self.is_applying = False
-        self.message = ""
-        self.progress = Progress(0, "")
-        self.preview = PlaneLayer(
-            viewer, "clean-up preview", DirectLabelColormap(color_dict=COLOURS), 0.9
-        )
         self.written = LabelSteps(viewer, self)
         self.written.changed.connect(self.changed)
         self._listened: Labels | None = None
-        self._is_closed = False
-        self._dirty = QTimer(self)
-        self._dirty.setSingleShot(True)
-        self._dirty.setInterval(REST)
-        self._dirty.timeout.connect(self.refresh)
-        self._watcher = Watcher(viewer, self._mark_dirty, self._mark_dirty)
-
-    def _mark_dirty(self, event: Any = None) -> None:
-        if not self._is_closed:
-            self._dirty.start()
 
     @property
     def targets(self) -> list[Labels]:
@@ -207,19 +181,12 @@ class Cleaner(QObject):
         self.preview.hide()
         self._say("Cancelled; nothing was changed.")
 
-    def close(self) -> None:
-        """Let go of viewer and worker."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._dirty.stop()
-            self._watcher.stop()
-            self.target = None
-            self._listen()
-            self.written.close()
-            self.runner.close()
-            self.preview.remove()
-
     # What follows from it
+
+    def _let_go(self) -> None:
+        self.target = None
+        self._listen()
+        self.written.close()
 
     def _request(self, labels: Any) -> Cleaning:
         number = 0 if self.target is None else int(self.target.selected_label)
@@ -293,25 +260,9 @@ class Cleaner(QObject):
             rest = f" {left} pixels edited meanwhile were left alone." if left else ""
             self._say(f"{count:,} pixels of {target.name} changed.{rest}")
 
-    def _submit(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        self.progress = Progress(0, "Starting")
-        self.runner.submit(work, Receiver(done, self._on_failure, self._on_step))
-        self.changed.emit()
-
-    def _on_step(self, step: Progress) -> None:
-        self.progress = step
-        self.changed.emit()
-
-    def _say(self, text: str) -> None:
-        self.message = text
-        self.changed.emit()
-
     def _on_failure(self, error: Exception) -> None:
         self.is_applying = False
-        self._say(report_error(error))
-
-    def _errors(self) -> Any:
-        return reporting(self._on_failure)
+        super()._on_failure(error)
 
 
 def preview_text(kinds: NDArray[np.int32], is_part: bool) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._label_changes import PlaneChange, plane_change
+from napari_sam._qt.progress import Progress
 from napari_sam.cleanup import CleanupStep, apply_steps
 
 
@@ -36,14 +37,6 @@ class Cleaning:
     spacing: tuple[float, ...]
     selected: frozenset[int] = frozenset()
     this: int | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a clean-up is: 0 to 1, and what is being done."""
-
-    done: float
-    text: str
 
 
 def cleaned(

@@ -10,14 +10,10 @@ from numpy.typing import NDArray
 
 from napari_sam._candidates import Candidates
 from napari_sam._linking import link_planes
-from napari_sam._qt.automatic_engine import (
-    PlaneLabels,
-    Progress,
-    StackSearch,
-    prepared,
-)
+from napari_sam._qt.automatic_engine import PlaneLabels, StackSearch, prepared
 from napari_sam._qt.engine import Engine, Source
 from napari_sam._qt.kept_model import KeptModel
+from napari_sam._qt.progress import Progress
 from napari_sam.text_ranker import CROPS_AT_ONCE, TextRanker
 from napari_sam.types import Plane
 

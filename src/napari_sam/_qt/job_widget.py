@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFrame,
     QScrollArea,
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 from napari_sam._qt.controls import button, row, text
 from napari_sam._qt.dock_widget import DockWidget
 from napari_sam._qt.progress_bar import ProgressBar
+from napari_sam._qt.turns import timer_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,11 +59,8 @@ class JobWidget(DockWidget):
             policy.setRetainSizeWhenHidden(True)
             widget.setSizePolicy(policy)
             widget.setVisible(False)
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE)
         # Methods, not functions: Qt lets go of them with the widget.
-        self._patience.timeout.connect(self._on_patience)
+        self._patience = timer_once(self, PATIENCE, self._on_patience)
         runner.busy_changed.connect(self._on_busy)
 
     def lay_out(self, content: QLayout, stretch: int = 0) -> None:

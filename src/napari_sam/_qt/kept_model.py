@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from napari_sam._qt.automatic_engine import Progress
+from napari_sam._qt.progress import Progress
 from napari_sam._qt.transfer import Transfer
 from napari_sam.registry import download, is_available
 from napari_sam.types import ModelSpec

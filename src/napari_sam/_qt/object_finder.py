@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
-
-from napari_sam._layers import PromptLayers, ViewPlane
+from napari_sam._layers import PromptLayers
 from napari_sam._layers_view import image_shape, plane_name
 from napari_sam._qt import workspace
-from napari_sam._qt.automatic_engine import Progress
+from napari_sam._qt.layer_work import LayerWork
 from napari_sam._qt.object_writer import ObjectWriter
 from napari_sam._qt.plane_layer import PlaneLayer
-from napari_sam._qt.report import report_error, reporting
-from napari_sam._qt.runner import Receiver, Runner
 from napari_sam._qt.scene import read_scene
 from napari_sam._qt.state import Choices
-from napari_sam._qt.watch import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari.layers import Image, Labels
+    from qtpy.QtCore import QObject
 
     from napari_sam._qt.engine import Engine, Source
     from napari_sam.types import Plane
 
 
-class ObjectFinder(QObject):
+class ObjectFinder(LayerWork):
     """Follows the viewer, has objects found by the worker, and shows them.
 
     Parameters
@@ -38,13 +32,7 @@ class ObjectFinder(QObject):
     choices : object
         What the user chose; its ``model`` is a name of `load_model`.
     parent : QObject, optional
-
-    Notes
-    -----
-    `changed` is sent when there is something new to show.
     """
-
-    changed = Signal()
 
     def __init__(
         self,
@@ -53,29 +41,14 @@ class ObjectFinder(QObject):
         choices: Any,
         parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
-        self.viewer, self.engine = viewer, engine
-        self.runner = Runner(self)
+        super().__init__(PlaneLayer(viewer, "found objects"), parent)
+        self.engine = engine
         self.writer = ObjectWriter(viewer, self.runner)
         self.writer.steps.changed.connect(self.changed)
         self.choices = choices
         self.image: Image | None = None
-        self.view: ViewPlane | None = None
         self.source: Source | None = None
-        self.problem = ""
-        self.message = ""
         self.found: Any = None
-        self.progress = Progress(0, "")
-        self.preview = PlaneLayer(viewer, "found objects")
-        self._is_closed = False
-        self._dirty = QTimer(self)
-        self._dirty.setSingleShot(True)
-        self._dirty.timeout.connect(self.refresh)
-        self._watcher = Watcher(viewer, self._mark_dirty, self._mark_dirty)
-
-    def _mark_dirty(self, event: Any = None) -> None:
-        if not self._is_closed:
-            self._dirty.start()
 
     def refresh(self) -> None:
         """Read off the viewer what can be done now."""
@@ -148,36 +121,6 @@ class ObjectFinder(QObject):
         self.runner.cancel()
         self._say("Cancelled; nothing was changed.")
 
-    def close(self) -> None:
-        """Let go of viewer and worker."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._dirty.stop()
-            self._watcher.stop()
-            self.engine.transfer.cancel()
-            self.writer.close()
-            self.runner.close()
-            self.preview.remove()
-
-    def _submit(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        self.progress = Progress(0, "Starting")
-        self.runner.submit(work, self._receiver(done))
-        self.changed.emit()
-
-    def _receiver(self, done: Callable[[Any], None]) -> Receiver:
-        return Receiver(done, self._on_failure, self._on_step)
-
-    def _on_step(self, step: Any) -> None:
-        if isinstance(step, Progress):
-            self.progress = step
-            self.changed.emit()
-
-    def _say(self, text: str) -> None:
-        self.message = text
-        self.changed.emit()
-
-    def _on_failure(self, error: Exception) -> None:
-        self._say(report_error(error))
-
-    def _errors(self) -> Any:
-        return reporting(self._on_failure)
+    def _let_go(self) -> None:
+        self.engine.transfer.cancel()
+        self.writer.close()

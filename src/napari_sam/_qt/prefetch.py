@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 
 from napari_sam._layers_view import image_shape
 from napari_sam._qt.engine import Encoded, Engine, Source
 from napari_sam._qt.runner import Receiver
+from napari_sam._qt.turns import timer_once
 from napari_sam.types import Plane
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ class Prefetcher(QObject):
         self._next: tuple[Source, list[Plane]] | None = None
         self._last: tuple[Source, list[Plane]] | None = None
         self._underway: tuple[Source, list[Plane]] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(DELAY)
-        self._timer.timeout.connect(self._begin)
+        self._timer = timer_once(self, DELAY, self._begin)
 
     def plan(self, scene: Scene, image: Image | None) -> None:
         """Encode what is displayed in a moment, if nothing is asked for until then.

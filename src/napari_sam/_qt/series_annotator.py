@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from xxhash import xxh3_64_hexdigest
 
 from napari_sam._layers import make_labels_layer
 from napari_sam._qt import workspace
 from napari_sam._qt.report import report_error, reporting
 from napari_sam._qt.runner import Receiver, Runner
+from napari_sam._qt.turns import timer_once
 from napari_sam._reader import layer_tuple
 from napari_sam.io import read_image, read_labels
 from napari_sam.series import ImageSeries, SeriesImage, find_images, reason, write_into
@@ -113,10 +114,7 @@ class SeriesAnnotator(QObject):
         self.message = ""
         self._images: list[Image] = []
         self._saved = ""
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(AUTOSAVE)
-        self._timer.timeout.connect(self.save)
+        self._timer = timer_once(self, AUTOSAVE, self.save)
 
     # What the user does
 

@@ -1,10 +1,11 @@
-"""Do something once for all that happens in one turn of the event loop."""
+"""Do something once for all that happens in one turn of the event loop, or a while."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Qt, QTimer, Signal  # type: ignore[attr-defined]
 
 
 class NextTurn(QObject):
@@ -41,3 +42,20 @@ class NextTurn(QObject):
         if self._is_asked:
             self._is_asked = False
             self._call()
+
+
+def timer_once(parent: QObject, milliseconds: int, call: Callable[[], Any]) -> QTimer:
+    """Make a timer that calls once for each start; a start anew begins the wait anew.
+
+    Parameters
+    ----------
+    parent : QObject
+    milliseconds : int
+    call : callable
+        A method of the parent: Qt lets go of it with the parent.
+    """
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(call)
+    return timer

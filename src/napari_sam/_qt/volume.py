@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sam._consensus import MAX_ANISOTROPY
 from napari_sam._layers import CommitOptions, check_label, check_target
 from napari_sam._qt import workspace
 from napari_sam._qt.review import Reviewer
 from napari_sam._qt.runner import Receiver
+from napari_sam._qt.turns import timer_once
 from napari_sam._qt.volume_engine import PlaneFound, VolumeRequest, follow
 from napari_sam._qt.volume_run import Run
 from napari_sam._qt.volume_state import (
@@ -83,14 +84,8 @@ class Volume(QObject):
         self.run: Run | None = None
         self.said = ""
         self.review = Review()
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
-        self._pause.setInterval(PAUSE)
-        self._pause.timeout.connect(self._refresh_when_idle)
-        self._redraw = QTimer(self)
-        self._redraw.setSingleShot(True)
-        self._redraw.setInterval(PAUSE)
-        self._redraw.timeout.connect(self._draw)
+        self._pause = timer_once(self, PAUSE, self._refresh_when_idle)
+        self._redraw = timer_once(self, PAUSE, self._draw)
         annotator.changed.connect(self._mark_dirty)
         annotator.reverted.connect(self._on_reverted)
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from napari_sam._detections import TextBox, TextDetections
 from napari_sam._mask_runs import MaskRuns, Runs, encode
-from napari_sam._qt.automatic_engine import PlaneLabels, Progress, prepared
+from napari_sam._qt.automatic_engine import PlaneLabels, prepared
 from napari_sam._qt.engine import Engine, Source, plane_text
 from napari_sam._qt.kept_model import KeptModel
+from napari_sam._qt.progress import Progress
 from napari_sam._session_text import NamedObject, link_objects
 from napari_sam.text_detector import TextDetector
 from napari_sam.types import Plane, Prompts

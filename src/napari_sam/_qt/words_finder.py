@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer
 
 from napari_sam._detections import TextBox, check_phrases
 from napari_sam._layers import ViewPlane, check_target
 from napari_sam._layers_view import image_shape
-from napari_sam._qt.automatic_engine import Progress
 from napari_sam._qt.label_steps import taken_back
 from napari_sam._qt.model_chooser import lacking_for_words, text_download
 from napari_sam._qt.object_finder import ObjectFinder
 from napari_sam._qt.scene import download_text
+from napari_sam._qt.turns import timer_once
 from napari_sam._qt.words_choices import FoundWords, WordChoices
 from napari_sam._qt.words_engine import (
     BoxSearch,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari.layers import Image, Labels
+    from qtpy.QtCore import QObject
 
     from napari_sam._qt.engine import Engine
     from napari_sam.types import Plane
@@ -75,10 +75,7 @@ class WordsFinder(ObjectFinder):
         self.boxes = BoxLayer(viewer, self._on_deleted)
         self._drawn: tuple[Any, ...] = ()
         self._noted: tuple[Labels, list[int]] | None = None
-        self._resting = QTimer(self)
-        self._resting.setSingleShot(True)
-        self._resting.setInterval(REST)
-        self._resting.timeout.connect(self._follow)
+        self._resting = timer_once(self, REST, self._follow)
 
     def _on_refreshed(self) -> None:
         self._follow()
@@ -189,14 +186,12 @@ class WordsFinder(ObjectFinder):
         self.job = ""
         super().cancel()
 
-    def close(self) -> None:
-        """Let go of viewer and worker."""
-        if not self._is_closed:
-            self._resting.stop()
-            super().close()
-            self.boxes.remove()
-
     # What follows from it
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._resting.stop()
+        self.boxes.remove()
 
     def _begin(
         self, job: Job, work: Callable[[], Any], done: Callable[[Any], None]
@@ -209,12 +204,11 @@ class WordsFinder(ObjectFinder):
         self._submit(work, finished)
 
     def _on_step(self, step: Any) -> None:
-        if isinstance(step, Progress):
-            self.progress = step
-        elif isinstance(step, Masked) and self.found is not None:
+        if isinstance(step, Masked) and self.found is not None:
             self.found.runs.setdefault(step.plane, {}).update(step.runs)
             self._draw()
-        self.changed.emit()
+            self.changed.emit()
+        super()._on_step(step)
 
     def _on_found(
         self, image: Image, view: ViewPlane, request: WordSearch, planes: Detected
