@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 # In the main thread, and before there is work: on Windows torch fails to load in a
 # thread, or late, more often than not.
 import torch  # noqa: F401
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._layers import BACKGROUND, FOREGROUND, check_label
@@ -18,6 +18,7 @@ from napari_sam._qt.activity import Activity
 from napari_sam._qt.controller import Annotator
 from napari_sam._qt.controls import Controls, fill, show_keys
 from napari_sam._qt.dock_widget import DockWidget
+from napari_sam._qt.drawing import DrawingPause
 from napari_sam._qt.learning_controls import LearningControls
 from napari_sam._qt.model_chooser import offer_models
 from napari_sam._qt.pictures import ready_along
@@ -32,6 +33,7 @@ from napari_sam._qt.state import (
     shown_answer,
     status_text,
 )
+from napari_sam._qt.turns import timer_once
 from napari_sam._qt.volume_section import VolumeSection
 from napari_sam.registry import get_spec
 
@@ -85,10 +87,8 @@ class SegmentAnythingWidget(DockWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(area)
         self.activity = Activity(self)
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE)
-        self._patience.timeout.connect(self._show_progress)
+        self.drawing = DrawingPause(self)
+        self._patience = timer_once(self, PATIENCE, self._show_progress)
         self.list_models()
         self._connect()
         self._keys: dict[str, list[str]] = {}
@@ -130,6 +130,8 @@ class SegmentAnythingWidget(DockWidget):
 
     def _connect(self) -> None:
         own, controls, slots = self.annotator, self.controls, self._slots()
+        own.asked.connect(self.drawing.begin)
+        own.changed.connect(self.drawing.end)
         own.changed.connect(self._refresh)
         own.runner.busy_changed.connect(self._on_busy)
         self.destroyed.connect(own.close)
@@ -292,6 +294,7 @@ class SegmentAnythingWidget(DockWidget):
         """Give keys back, too."""
         self._stop_keys()
         self._patience.stop()
+        self.drawing.end()
         self.activity.hide()
         self.annotator.engine.transfer.cancel()
         keys.unbind(self.viewer, self._keys)

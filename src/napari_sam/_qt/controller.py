@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sam._history import State
 from napari_sam._layers import BACKGROUND, FOREGROUND, ObjectPrompts, PromptLayers
@@ -40,7 +40,7 @@ from napari_sam._qt.state import (
     shown_answer,
     with_labels,
 )
-from napari_sam._qt.turns import NextTurn
+from napari_sam._qt.turns import NextTurn, timer_once
 from napari_sam._qt.watch import Watcher
 from napari_sam.registry import get_spec
 from napari_sam.types import Plane
@@ -67,11 +67,13 @@ class Annotator(QObject):
 
     Notes
     -----
-    `changed` is sent when there is something new to show in the widget, `reverted`,
+    `changed` is sent when there is something new to show in the widget, `asked` when a
+    mask of an encoded plane was asked for (`changed` follows in a moment), `reverted`,
     with changes of planes, when labels were undone or done again.
     """
 
     changed = Signal()
+    asked = Signal()
     reverted = Signal(object)
 
     def __init__(
@@ -98,10 +100,7 @@ class Annotator(QObject):
         self.edition = 0
         self._is_closed = False
         self._dirty = NextTurn(partial(self._update, is_in_layers=True), self)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(SOON)
-        self._soon.timeout.connect(self.changed)
+        self._soon = timer_once(self, SOON, self.changed.emit)
         self.changed.connect(self._soon.stop)
         idle = self._receiver(lambda _: None)
         self._prefetcher = Prefetcher(self.runner, engine, idle, self)
@@ -306,6 +305,11 @@ class Annotator(QObject):
                 self.runner.submit(work, self._receiver(self._on_answer), is_begun)
         self._prefetcher.plan(self.scene, self.image)
         self._show(is_soon=is_asking and is_in_layers)
+        if is_asking and is_in_layers and self._is_ready(wanted):
+            self.asked.emit()
+
+    def _is_ready(self, wanted: Request | None) -> bool:
+        return wanted is not None and (wanted.source, wanted.plane) in self.ready
 
     def _is_answered(self, wanted: Request) -> bool:
         answer = self.work.answer
