@@ -122,9 +122,7 @@ class FamilyPredictor(Predictor):
 
     def _frame(self, plane: ModelInput) -> Tensor:
         """Pixels as the network wants them, (3, side, side)."""
-        mean, std = (
-            255 * torch.tensor(value) for value in (self.family.mean, self.family.std)
-        )
+        mean, std = (255 * torch.tensor(value) for value in self.family.standard)
         if not self.family.stretches:
             return transforms.normalize_and_pad(plane.pixels, mean, std).to(self.device)
         pixels = stretch_pixels(plane.pixels, self.side).to(self.device)

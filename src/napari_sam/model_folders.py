@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pooch
 import torch
@@ -34,8 +34,32 @@ _REFUSED = (401, 403)  # how a page answers who has no access
 # Bytes between two looks at whether a download is still wanted.
 _CHUNK = 1 << 16
 
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+Colour = tuple[float, float, float]
+
+
+class Standard(NamedTuple):
+    """Mean and standard deviation of red, green and blue that a model was trained with.
+
+    Parameters
+    ----------
+    mean, std : tuple of float
+        Of pixels between 0 and 1.
+    """
+
+    mean: Colour
+    std: Colour
+
+    def of(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Standardise pixels (..., 3, H, W) between 0 and 1."""
+        mean, std = (pixels.new_tensor(one)[:, None, None] for one in self)
+        return (pixels - mean) / std
+
+
+IMAGENET = Standard((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP = Standard(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+)
+HALF = Standard((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
 @dataclass(frozen=True)
@@ -50,8 +74,8 @@ class Family:
         The library's class.
     stretches : bool
         Whether planes are stretched to a square; else they are padded, as for SAM.
-    mean, std : tuple of float
-        What pixels between 0 and 1 are standardised by.
+    standard : Standard
+        What pixels are standardised by.
     remembers : bool
         Whether the class is one for videos, which remembers objects.
     needs : str
@@ -61,20 +85,17 @@ class Family:
     encoder: Architecture
     class_name: str
     stretches: bool = True
-    mean: tuple[float, float, float] = _IMAGENET[0]
-    std: tuple[float, float, float] = _IMAGENET[1]
+    standard: Standard = IMAGENET
     remembers: bool = False
     needs: str = ""
 
 
 SAM2 = Family("sam2", "Sam2Model")
 SAM2_VIDEO = Family("sam2", "Sam2VideoModel", remembers=True)
-SAM3 = Family("sam3", "Sam3TrackerModel", mean=_HALF[0], std=_HALF[1])
+SAM3 = Family("sam3", "Sam3TrackerModel", standard=HALF)
 # Also the better one for single images: in version 5.23 of the library the other class
 # adds the embedding of "no memory" to features that the decoder never sees.
-SAM3_VIDEO = Family(
-    "sam3", "Sam3TrackerVideoModel", mean=_HALF[0], std=_HALF[1], remembers=True
-)
+SAM3_VIDEO = Family("sam3", "Sam3TrackerVideoModel", standard=HALF, remembers=True)
 EDGETAM = Family("edgetam", "EdgeTamModel", needs="timm")
 EDGETAM_VIDEO = Family("edgetam", "EdgeTamVideoModel", remembers=True, needs="timm")
 SAM_HQ = Family("sam_hq", "SamHQModel", stretches=False)

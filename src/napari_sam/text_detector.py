@@ -23,15 +23,12 @@ from napari_sam._detections import (
     check_phrases,
 )
 from napari_sam._text_models import TextModel, check_folder, find_folder, open_folder
-from napari_sam.model_folders import hub_spec
+from napari_sam.model_folders import CLIP, IMAGENET, hub_spec
 from napari_sam.transforms import to_uint8
 from napari_sam.types import ModelSpec
 
 if TYPE_CHECKING:
     import os
-
-_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _GREY = 0.5  # what OWLv2's squares are filled up with
 # Grounding DINO sees the shorter side this long, unless the longer becomes too long.
@@ -75,19 +72,9 @@ class DetectorKind:
 
 
 class TextDetector(TextModel[DetectorKind]):
-    """Finds boxes of what phrases name.
+    """Finds boxes of what phrases name; made by `load_detector`.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Of the library's class that the kind names; it is moved to the device.
-    tokenizer : callable
-        The library's tokenizer.
-    kind : DetectorKind
-    name : str
-        Shown to the user.
-    device : str
-        ``"auto"`` or a torch device.
+    Its parameters are those of any `TextModel`.
     """
 
     def detect(
@@ -157,13 +144,6 @@ def _edges(boxes: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]:
     return clipped
 
 
-def _standardise(
-    pixels: Tensor, values: tuple[tuple[float, ...], tuple[float, ...]]
-) -> Tensor:
-    mean, std = (pixels.new_tensor(one)[:, None, None] for one in values)
-    return (pixels - mean) / std
-
-
 def _look_with_owlv2(
     model: Any, tokenizer: Any, pixels: Tensor, phrases: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
@@ -183,7 +163,7 @@ def _look_with_owlv2(
     found = model(
         input_ids=words["input_ids"],
         attention_mask=words["attention_mask"],
-        pixel_values=_standardise(shown, _CLIP),
+        pixel_values=CLIP.of(shown),
     )
     return found.logits[0].sigmoid(), found.pred_boxes[0] * longer
 
@@ -202,9 +182,7 @@ def _look_with_grounding_dino(
     scale = min(_SHORT / min(height, width), _LONG / max(height, width))
     size = [max(1, round(length * scale)) for length in (height, width)]
     shown = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-    found = model(
-        pixel_values=_standardise(shown, _IMAGENET), **words.to(pixels.device)
-    )
+    found = model(pixel_values=IMAGENET.of(shown), **words.to(pixels.device))
     of_tokens = found.logits[0].sigmoid()  # (N, tokens)
     scores, start = [], 0
     for phrase in lowered:

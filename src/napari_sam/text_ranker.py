@@ -19,16 +19,13 @@ from torch.nn import functional as F
 
 from napari_sam._detections import check_phrases
 from napari_sam._text_models import TextModel, check_folder, find_folder, open_folder
-from napari_sam.model_folders import hub_spec
+from napari_sam.model_folders import CLIP, HALF, Standard, hub_spec
 from napari_sam.transforms import to_uint8
 from napari_sam.types import ModelSpec
 
 if TYPE_CHECKING:
     import os
 
-Values = tuple[float, float, float]
-_CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-_HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 # Side of what is shown, in the longer side of the box: a thing is known by its edge.
 CONTEXT = 1.2
 CROPS_AT_ONCE = 32
@@ -76,22 +73,21 @@ class RankerKind:
     ----------
     class_name : str
         The library's class.
-    mean, std : tuple of float
-        What pixels between 0 and 1 are standardised by.
+    standard : Standard
+        What pixels are standardised by.
     is_sigmoid : bool
         Whether each phrase is judged by itself; else phrases compete.
     """
 
     class_name: str
-    mean: Values
-    std: Values
+    standard: Standard
     is_sigmoid: bool
 
 
 # By "model_type" in config.json.
 KINDS = {
-    "clip": RankerKind("CLIPModel", *_CLIP, is_sigmoid=False),
-    "siglip": RankerKind("SiglipModel", *_HALF, is_sigmoid=True),
+    "clip": RankerKind("CLIPModel", CLIP, is_sigmoid=False),
+    "siglip": RankerKind("SiglipModel", HALF, is_sigmoid=True),
 }
 
 
@@ -169,19 +165,9 @@ class TextRanking:
 
 
 class TextRanker(TextModel[RankerKind]):
-    """Says how well phrases fit what is in boxes.
+    """Says how well phrases fit what is in boxes; made by `load_ranker`.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Of the library's class that the kind names; it is moved to the device.
-    tokenizer : callable
-        The library's tokenizer.
-    kind : RankerKind
-    name : str
-        Shown to the user.
-    device : str
-        ``"auto"`` or a torch device.
+    Its parameters are those of any `TextModel`.
     """
 
     @torch.inference_mode()
@@ -265,11 +251,7 @@ class TextRanker(TextModel[RankerKind]):
         """Features (N, C) of what is in boxes, of length 1."""
         side = self.model.config.vision_config.image_size
         crops = torch.cat([_crop(pixels, box, side) for box in boxes]).to(self.device)
-        mean, std = (
-            crops.new_tensor(one)[:, None, None]
-            for one in (self.kind.mean, self.kind.std)
-        )
-        shown = (crops - mean) / std
+        shown = self.kind.standard.of(crops)
         found: Tensor = self.model.get_image_features(shown).pooler_output
         return _unit(found)
 

@@ -61,9 +61,7 @@ def test_answers_are_those_of_the_library(folder, multimask):
     # SAM 3's answers are 288 wide, and those of the small models 64.
     cells = {1008: 288, 256: 64, 224: 64}.get(side)
     pixels = stretch_pixels(torch.from_numpy(SQUARE).permute(2, 0, 1), side)[None] / 255
-    mean, std = (
-        torch.tensor(v)[None, :, None, None] for v in (family.mean, family.std)
-    )
+    mean, std = (torch.tensor(v)[None, :, None, None] for v in family.standard)
     masks = torch.from_numpy(MASK)[None, None].float()
     scale = side / 1024
     seen = (pixels - mean) / std

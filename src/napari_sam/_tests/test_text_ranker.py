@@ -61,7 +61,7 @@ def test_it_is_asked_as_the_library_asks(folder):
     plane[30:62, 30:62] = square
     box = [[33, 33, 60, 60]]  # 27 pixels, with their surroundings 32
     kind, sentences = ranker.kind, ["a photo of nucleus", "a photo of cell"]
-    mean, std = (torch.tensor(one)[:, None, None] for one in (kind.mean, kind.std))
+    mean, std = (torch.tensor(one)[:, None, None] for one in kind.standard)
     shown = torch.from_numpy(square).permute(2, 0, 1)[None] / 255
     words = ranker.tokenizer(
         sentences, padding="max_length", max_length=8, return_tensors="pt"
