@@ -111,6 +111,20 @@ def fill(
     box.blockSignals(False)
 
 
+def status_widgets() -> tuple[QLabel, ProgressBar, QPushButton]:
+    """Make a status line; a progress bar and Cancel, whose room stays if hidden."""
+    status = text("What to do next")
+    status.setFrameShape(QFrame.Shape.StyledPanel)
+    status.setMinimumHeight(3 * status.fontMetrics().height())
+    progress, cancel = ProgressBar(), button("Cancel", "Stop what is being done now")
+    for widget in (progress, cancel):
+        policy = widget.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        widget.setSizePolicy(policy)
+        widget.setVisible(False)
+    return status, progress, cancel
+
+
 class MaskChoice(QWidget):
     """Up to three masks as small buttons with their scores.
 
@@ -325,16 +339,7 @@ class Controls(QWidget):
         made.setToolTip(about if text is None else f"Next: {text}\n{about}")
 
     def _make_status(self) -> None:
-        self.status = text("What to do next")
-        self.status.setFrameShape(QFrame.Shape.StyledPanel)
-        self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
-        self.progress = ProgressBar()
-        self.cancel = button("Cancel", "Stop what is being done now")
-        for widget in (self.progress, self.cancel):
-            policy = widget.sizePolicy()
-            policy.setRetainSizeWhenHidden(True)
-            widget.setSizePolicy(policy)
-            widget.setVisible(False)
+        self.status, self.progress, self.cancel = status_widgets()
         self.cache = text(
             "Whether the displayed plane is encoded, so that masks come at once, and "
             "how many planes are kept in memory"

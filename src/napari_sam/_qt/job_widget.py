@@ -5,16 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QFrame,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QScrollArea, QVBoxLayout, QWidget
 
-from napari_sam._qt.controls import button, row, text
+from napari_sam._qt.controls import row, status_widgets
 from napari_sam._qt.dock_widget import DockWidget
-from napari_sam._qt.progress_bar import ProgressBar
 from napari_sam._qt.turns import timer_once
 
 if TYPE_CHECKING:
@@ -49,16 +43,7 @@ class JobWidget(DockWidget):
         super().__init__(parent)
         self._on_close = on_close
         self.destroyed.connect(on_close)
-        self.status = text("What to do next")
-        self.status.setFrameShape(QFrame.Shape.StyledPanel)
-        self.status.setMinimumHeight(3 * self.status.fontMetrics().height())
-        self.progress = ProgressBar()
-        self.cancel = button("Cancel", "Stop what is being done now")
-        for widget in (self.progress, self.cancel):
-            policy = widget.sizePolicy()
-            policy.setRetainSizeWhenHidden(True)
-            widget.setSizePolicy(policy)
-            widget.setVisible(False)
+        self.status, self.progress, self.cancel = status_widgets()
         # Methods, not functions: Qt lets go of them with the widget.
         self._patience = timer_once(self, PATIENCE, self._on_patience)
         runner.busy_changed.connect(self._on_busy)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Shapes
 
 from napari_sam._layers_make import placement
 from napari_sam._layers_view import image_shape
+from napari_sam._qt.own_layer import OwnLayer
 from napari_sam._qt.workspace import (
     PREVIEW,
     ROLE,
     add_keeping_selection,
     find_prompts,
-    is_in,
     place_at,
 )
 
@@ -30,7 +30,7 @@ COLOUR = "#2fc6f5"
 _EDGE_WIDTH = 0.002
 
 
-class WindowOutline:
+class WindowOutline(OwnLayer[Shapes]):
     """Shows which part of the plane was looked at, in a layer of its own.
 
     Parameters
@@ -42,10 +42,6 @@ class WindowOutline:
     The layer is made when there is first something to show: napari takes its time to
     add one, and most masks have no window. It is none for prompts.
     """
-
-    def __init__(self, viewer: Any) -> None:
-        self.viewer = viewer
-        self.layer: Shapes | None = None
 
     def show(self, window: Window | None, image: Image, view: ViewPlane) -> None:
         """Show a window of a plane of an image; None hides the last one.
@@ -66,18 +62,13 @@ class WindowOutline:
         if len(layer.data) != 1 or not np.array_equal(layer.data[0], corners):
             layer.data = [corners]
         place_at(layer, placement(image))
-        if not layer.visible:
-            layer.visible = True
+        self._set_visible(True)
 
     def _layer_on(self, image: Image) -> Shapes:
         """Return the layer; a new one if it is gone or was of another image."""
         own = (PREVIEW, str(image.unique_id))
         layer = self.layer
-        if (
-            layer is None
-            or layer.metadata[ROLE] != own
-            or not is_in(self.viewer, layer)
-        ):
+        if layer is None or layer.metadata[ROLE] != own or not self.is_there:
             self.remove()
             layer = self.layer = Shapes(
                 ndim=image.ndim,
@@ -92,17 +83,6 @@ class WindowOutline:
             points, shapes = find_prompts(self.viewer, image)
             add_keeping_selection(self.viewer, layer, shapes or points)
         return layer
-
-    def hide(self) -> None:
-        """Hide the outline."""
-        if self.layer is not None and self.layer.visible:
-            self.layer.visible = False
-
-    def remove(self) -> None:
-        """Take the layer out of the viewer."""
-        if self.layer is not None and is_in(self.viewer, self.layer):
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
 
 
 def box_corners(edges: ArrayLike, view: ViewPlane) -> NDArray[np.float64]:

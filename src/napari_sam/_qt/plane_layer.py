@@ -8,13 +8,13 @@ import numpy as np
 from napari.layers import Labels
 
 from napari_sam._layers_view import world_matrix
+from napari_sam._qt.own_layer import OwnLayer
 from napari_sam._qt.preview import draw, plane_labels, plane_placement
 from napari_sam._qt.volume_units import is_length_unit, micrometres
 from napari_sam._qt.workspace import (
     PREVIEW,
     ROLE,
     add_keeping_selection,
-    is_in,
     place_at,
 )
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from napari_sam._layers import ViewPlane
 
 
-class PlaneLayer:
+class PlaneLayer(OwnLayer[Labels]):
     """Shows label images of planes on top of a layer, in a layer of their own.
 
     Parameters
@@ -39,8 +39,7 @@ class PlaneLayer:
     def __init__(
         self, viewer: Any, name: str, colormap: Any = None, opacity: float = 0.6
     ) -> None:
-        self.viewer = viewer
-        self.layer: Labels | None = None
+        super().__init__(viewer)
         self._name, self._colormap, self._opacity = name, colormap, opacity
 
     def show(
@@ -79,25 +78,8 @@ class PlaneLayer:
             return layer
         draw(layer, data)
         place_at(layer, place)
-        if not layer.visible:
-            layer.visible = True
+        self._set_visible(True)
         return layer
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the layer is in the viewer."""
-        return is_in(self.viewer, self.layer)
-
-    def hide(self) -> None:
-        """Hide the layer."""
-        if self.layer is not None and self.layer.visible:
-            self.layer.visible = False
-
-    def remove(self) -> None:
-        """Take the layer out of the viewer."""
-        if self.layer is not None and self.is_there:
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
 
 
 def lengths(layer: Image | Labels, view: ViewPlane) -> tuple[tuple[float, ...], str]:

@@ -13,18 +13,18 @@ from napari_sam._layers import ViewPlane
 from napari_sam._layers_make import placement
 from napari_sam._layers_view import image_shape
 from napari_sam._qt.outline import WindowOutline
+from napari_sam._qt.own_layer import OwnLayer
 from napari_sam._qt.workspace import (
     PREVIEW,
     ROLE,
     add_keeping_selection,
     find_prompts,
-    is_in,
     place_at,
 )
 from napari_sam.types import Prediction
 
 
-class Preview:
+class Preview(OwnLayer[Labels]):
     """A Labels layer of one plane that shows a mask before it is accepted.
 
     With an outline of the window that was looked at, where there was one.
@@ -35,8 +35,7 @@ class Preview:
     """
 
     def __init__(self, viewer: Any) -> None:
-        self.viewer = viewer
-        self.layer: Labels | None = None
+        super().__init__(viewer)
         self.outline = WindowOutline(viewer)
         self._drawn: tuple[Prediction, int, int] | None = None
 
@@ -70,8 +69,7 @@ class Preview:
             draw(layer, plane_data(mask, object_id, view))
             self._drawn = drawn
         place_at(layer, plane_placement(image, view))
-        if not layer.visible:
-            layer.visible = True
+        self._set_visible(True)
         self.outline.show(prediction.window, image, view)
 
     def prepare(self, image: Image, view: ViewPlane) -> None:
@@ -87,7 +85,7 @@ class Preview:
         napari takes its time to add a layer; it is not to be taken from the first
         click.
         """
-        if self.layer is not None and is_in(self.viewer, self.layer):
+        if self.is_there:
             return
         shape = image_shape(image)
         rows, columns = view.plane_axes
@@ -107,15 +105,12 @@ class Preview:
     def hide(self) -> None:
         """Hide the mask, and the outline."""
         self.outline.hide()
-        if self.layer is not None and self.layer.visible:
-            self.layer.visible = False
+        super().hide()
 
     def remove(self) -> None:
         """Take the layers out of the viewer."""
         self.outline.remove()
-        if self.layer is not None and is_in(self.viewer, self.layer):
-            self.viewer.layers.remove(self.layer)
-        self.layer = None
+        super().remove()
 
 
 def plane_data(

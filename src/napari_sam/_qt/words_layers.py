@@ -9,7 +9,8 @@ from napari.layers import Shapes
 from napari_sam._layers_make import placement
 from napari_sam._layers_view import image_shape
 from napari_sam._qt.outline import box_corners
-from napari_sam._qt.workspace import PREVIEW, ROLE, add_keeping_selection, is_in
+from napari_sam._qt.own_layer import OwnLayer
+from napari_sam._qt.workspace import PREVIEW, ROLE, add_keeping_selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ NUMBER = "number"
 _EDGE_WIDTH = 0.003
 
 
-class BoxLayer:
+class BoxLayer(OwnLayer[Shapes]):
     """Shows the boxes of one plane, coloured by phrase; the user may delete some.
 
     Parameters
@@ -38,8 +39,7 @@ class BoxLayer:
     """
 
     def __init__(self, viewer: Any, on_deleted: Callable[[set[int]], None]) -> None:
-        self.viewer = viewer
-        self.layer: Shapes | None = None
+        super().__init__(viewer)
         self._on_deleted = on_deleted
         self._shown: set[int] = set()
         self._is_drawing = False
@@ -74,8 +74,7 @@ class BoxLayer:
         finally:
             self._is_drawing = False
         self._shown = set(boxes)
-        if not layer.visible:
-            layer.visible = True
+        self._set_visible(True)
 
     def _on_data(self, event: Any = None) -> None:
         layer = self.layer
@@ -86,23 +85,11 @@ class BoxLayer:
             self._shown -= gone
             self._on_deleted(gone)
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the layer is in the viewer."""
-        return is_in(self.viewer, self.layer)
-
-    def hide(self) -> None:
-        """Hide the boxes."""
-        if self.layer is not None and self.layer.visible:
-            self.layer.visible = False
-
     def remove(self) -> None:
         """Take the layer out of the viewer."""
         if self.layer is not None:
             self.layer.events.data.disconnect(self._on_data)
-            if self.is_there:
-                self.viewer.layers.remove(self.layer)
-        self.layer = None
+        super().remove()
 
 
 def _new_layer(image: Image) -> Shapes:
