@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_sam._history import History, Step
-from napari_sam._layers_history import prompts_in_image
+from napari_sam._history import History, State, Step
 from napari_sam._layers_make import make_labels_layer, session_arguments
 from napari_sam._qt import workspace
+from napari_sam._qt.drawn_planes import DrawnPlanes
 from napari_sam._qt.logbook import Logbook, painted_planes
 from napari_sam._qt.report import report_error, report_note
 from napari_sam._qt.runner import Receiver, Runner
@@ -86,6 +86,7 @@ class Autosave(QObject):
         self._models: dict[str, SavedModel] = {}
         self._saved: tuple[Any, ...] = ()
         self._has_failed = False
+        self._planes = DrawnPlanes()
         self._painted: set[tuple[tuple[int, int], tuple[int, ...]]] = set()
         self._target: Labels | None = None
         self._timer = timer_once(self, DELAY, self.save)
@@ -171,7 +172,10 @@ class Autosave(QObject):
 
     def mark(self) -> None:
         """Save in a moment; but what is painted is noticed from now on."""
-        self._follow(self._annotator.target)
+        own = self._annotator
+        self._follow(own.target)
+        if own.image is not None:
+            self._placed(own.image)  # before the viewer shows another plane
         if not self._timer.isActive():
             self._timer.start()
 
@@ -198,7 +202,7 @@ class Autosave(QObject):
         """Gather what there is to save; None if there is nothing."""
         own = self._annotator
         self._follow(own.target)
-        view, state = own.scene.view, own.undo.present
+        view = own.scene.view
         if own.image is None or self.found is None:
             return None
         if own.target is not None and view is not None:
@@ -206,12 +210,7 @@ class Autosave(QObject):
                 place = replace(view, plane_axes=axes, index=index)
                 self.book.sync(own.target, place)
         self._painted.clear()
-        layers = own.layers
-        placed = replace(
-            state,
-            points=prompts_in_image(layers.points, state.points, own.image, view),
-            shapes=prompts_in_image(layers.shapes, state.shapes, own.image, view),
-        )
+        placed = self._placed(own.image)
         session = saved_session(own.image, placed, own.choices, self._models)
         session = replace(
             session,
@@ -223,6 +222,14 @@ class Autosave(QObject):
         session = with_decoders(session, own.learning.known)
         # An empty session is no reason for a file, but may replace one that is not.
         return None if session.is_empty and self.path is None else session
+
+    def _placed(self, image: Image) -> State:
+        """Return the state of now, prompts in data coordinates of the image."""
+        own, placed = self._annotator, self._planes.placed
+        state, layers, view = own.undo.present, own.layers, own.scene.view
+        points = placed(layers.points, state.points, image, view)
+        shapes = placed(layers.shapes, state.shapes, image, view)
+        return replace(state, points=points, shapes=shapes)
 
     def _is_saved(self) -> bool:
         """Whether nothing has changed since the last snapshot that was taken."""
@@ -298,6 +305,8 @@ class Autosave(QObject):
         with own.errors():
             for drawn in (session.points, session.shapes):
                 in_axes(drawn, image)
+            if workspace.release_prompts(own.viewer, image):
+                own.refresh()
             self._show_labels(image, session, labels)
             limits = [session.choices.get(f"contrast_{n}") for n in ("low", "high")]
             if None not in limits and not image.rgb:

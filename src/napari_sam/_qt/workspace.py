@@ -196,6 +196,29 @@ def adopt_prompts(
     layer.metadata[ROLE] = (role, str(image.unique_id))
 
 
+def release_prompts(viewer: Any, image: Image) -> bool:
+    """Give back layers of the user's that lack the axes of an image, or have others.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    image : Image layer
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+    """
+    found = [
+        layer
+        for layer in find_prompts(viewer, image)
+        if layer is not None and layer.ndim != image.ndim
+    ]
+    for layer in found:
+        del layer.metadata[ROLE]
+    return bool(found)
+
+
 def say_next(layer: Points | Shapes, object_id: int, label: str) -> None:
     """Keep what is drawn next for the chosen object; selecting would change it.
 

@@ -154,6 +154,56 @@ def test_work_is_there_again_and_replays_to_the_same(desk, folder):
     np.testing.assert_array_equal(replay_session(file, data, DiscPredictor()), expected)
 
 
+def draw_in_2d_layers(one: Desk) -> None:
+    """Points in planes 1 and 3, a box in 2; then go to plane 4."""
+    points = one.viewer.add_points(ndim=2, name="mine")
+    shapes = one.viewer.add_shapes(ndim=2, name="boxes of mine")
+    for plane, number, point in ((1, 1, (20, 24)), (3, 2, (30, 40))):
+        one.viewer.dims.set_current_step(0, plane)
+        one.annotator.choose(object_id=number)
+        points.add(point)
+        one.settle()
+    one.viewer.dims.set_current_step(0, 2)
+    shapes.add([[10, 12], [10, 30], [24, 30], [24, 12]], shape_type="rectangle")
+    one.settle()
+    one.viewer.dims.set_current_step(0, 4)
+    one.settle()
+
+
+def test_prompts_of_2d_layers_come_back_where_they_were_drawn(desk):
+    """A layer of one's own without the axis of the planes; moved, they are new."""
+    first = desk(scale=(2, 0.5, 0.5))
+    draw_in_2d_layers(first)
+    moved = first.viewer.layers["mine"]
+    moved.data = np.vstack([moved.data[:1], [[31, 41]]])
+    first.settle()
+    first.annotator.close()
+    again = desk(first.layer.data.copy(), scale=(2, 0.5, 0.5))
+    again.restore()
+    layers = again.annotator.layers
+    np.testing.assert_allclose(layers.points.data, [[1, 40, 48], [4, 62, 82]])
+    np.testing.assert_allclose(layers.shapes.data[0][:, 0], 2)
+    assert layers.points.ndim == layers.shapes.ndim == 3
+
+
+def test_2d_layers_give_way_to_restored_prompts(desk):
+    """They stay as they are, but as layers of the user's; Undo goes back to nothing."""
+    first = desk()
+    first.click(1, 20, 24)
+    first.annotator.close()
+    again = desk(first.layer.data.copy())
+    draw_in_2d_layers(again)
+    mine = again.viewer.layers["mine"]
+    again.restore()
+    np.testing.assert_array_equal(again.annotator.layers.points.data, [[1, 20, 24]])
+    assert again.annotator.layers.shapes.ndim == 3
+    np.testing.assert_array_equal(mine.data, [[20, 24], [30, 40]])
+    assert not mine.metadata
+    again.annotator.undo.undo()
+    again.settle()
+    assert len(again.annotator.layers.points.data) == 0
+
+
 def test_undone_commits_are_not_in_the_log(desk):
     """The log is what led to the labels of now, after any undo and redo."""
     one = desk()

@@ -1,0 +1,74 @@
+"""In which plane prompts were drawn whose layer has no axis to say so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from napari_sam._layers_history import prompts_in_image
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Points, Shapes
+    from numpy.typing import NDArray
+
+    from napari_sam._history import DrawnPrompts
+    from napari_sam._layers_view import ViewPlane
+
+# Decimals of a pixel to which a prompt has not moved.
+_DECIMALS = 3
+
+
+class DrawnPlanes:
+    """Places prompts in an image: those of a 2D layer on a stack where they were drawn.
+
+    While such a layer is there, napari shows it in every plane, and so its prompts
+    count in every plane. Of what is written down, each must lie somewhere.
+    """
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Any, dict[Any, NDArray[np.float64]]] = (
+            WeakKeyDictionary()
+        )
+
+    def placed(
+        self,
+        layer: Points | Shapes | None,
+        drawn: DrawnPrompts,
+        image: Image,
+        view: ViewPlane | None,
+    ) -> DrawnPrompts:
+        """Give prompts the data coordinates of an image; to be called as they change.
+
+        Parameters
+        ----------
+        layer : Points or Shapes layer, optional
+        drawn : DrawnPrompts
+            What it holds.
+        image : Image layer
+        view : ViewPlane, optional
+            Where prompts lie that are new.
+
+        Returns
+        -------
+        DrawnPrompts
+            As of `prompts_in_image`.
+        """
+        found = prompts_in_image(layer, drawn, image, view)
+        missing = 0 if layer is None else image.ndim - layer.ndim
+        if missing <= 0 or view is None or not found.data:
+            return found
+        here = np.zeros(image.ndim)
+        here[list(view.sliced_axes)] = view.index
+        known, now = self._known.get(layer, {}), {}
+        prompts = found.data if found.kinds else found.data[0]
+        numbers = found.features.get("object", (None,) * len(prompts))
+        for number, prompt in zip(numbers, prompts, strict=True):
+            # Minus zero is zero, but has other bytes.
+            place = np.round(prompt[..., missing:], _DECIMALS) + 0.0
+            key = number, place.tobytes()
+            now[key] = known.get(key, here[:missing])
+            prompt[..., :missing] = now[key]
+        self._known[layer] = now
+        return found
