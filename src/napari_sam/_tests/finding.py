@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
+
+# Without Qt, whoever looks into every file for doctests passes this one over.
+pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 
 from napari_sam._qt.automatic import AutomaticMasksWidget
 from napari_sam._qt.automatic_engine import Filters

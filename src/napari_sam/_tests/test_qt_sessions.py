@@ -17,6 +17,7 @@ pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 from napari.components import ViewerModel
 
 from napari_sam._qt import session_store
+from napari_sam._qt.autosave import DELAY
 from napari_sam._qt.controller import Annotator
 from napari_sam._qt.engine import Engine
 from napari_sam._tests.test_qt_steps import DiscPredictor, User, image
@@ -368,7 +369,7 @@ def test_old_sessions_are_deleted(tmp_path, monkeypatch):
 
 
 def test_after_sigkill_all_but_the_last_moment_is_there(desk, folder):
-    """A process that is killed in mid-annotation loses about a second at most."""
+    """A process that is killed in mid-annotation loses less than a second."""
     if not hasattr(signal, "SIGKILL"):
         pytest.skip("this system has no SIGKILL")
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
@@ -391,7 +392,10 @@ def test_after_sigkill_all_but_the_last_moment_is_there(desk, folder):
     one = desk()
     one.restore()
     found = len(one.annotator.layers.points.data)
-    kept = sum(at < killed - 2.0 for at in done)  # a slow machine saves later
+    # What was done while the save of before was waited for, or being written; on a
+    # slow machine the timer is late by as much as a click takes there.
+    lost = DELAY / 1000 + 0.25 + max(np.diff(done))
+    kept = sum(at < killed - lost for at in done)
     assert found >= max(kept, 1), (found, done, killed)
     numbers = set(np.unique(one.labels).tolist()) - {0}
     assert len(numbers) >= found - 1
