@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
@@ -157,7 +157,12 @@ def _load_drawn(value: Any) -> DrawnPrompts:
     return drawn
 
 
-# pydantic is told Any: it would look into the classes, which it need not know.
+def _field(dump: Callable[..., Any], load: Callable[..., Any]) -> Any:
+    # pydantic is told Any: it would look into the classes, which it need not know, and
+    # older ones look for what functions return in the module that has the field.
+    return Annotated[Any, PlainSerializer(dump, return_type=Any), PlainValidator(load)]
+
+
 if TYPE_CHECKING:
     Mask: TypeAlias = NDArray[np.bool_] | None
     Change: TypeAlias = PlaneChange
@@ -165,11 +170,9 @@ if TYPE_CHECKING:
     Drawn: TypeAlias = DrawnPrompts
     Tensors: TypeAlias = Mapping[str, NDArray[np.float16]]
 else:
-    Mask = Annotated[Any, PlainSerializer(_dump_mask), PlainValidator(_load_mask)]
-    Change = Annotated[Any, PlainSerializer(_dump_change), PlainValidator(_load_change)]
-    Said = Annotated[Any, PlainSerializer(_dump_prompts), PlainValidator(_load_prompts)]
-    Drawn = Annotated[Any, PlainSerializer(_dump_drawn), PlainValidator(_load_drawn)]
-    Tensors = Annotated[
-        Any, PlainSerializer(_dump_tensors), PlainValidator(_load_tensors)
-    ]
+    Mask = _field(_dump_mask, _load_mask)
+    Change = _field(_dump_change, _load_change)
+    Said = _field(_dump_prompts, _load_prompts)
+    Drawn = _field(_dump_drawn, _load_drawn)
+    Tensors = _field(_dump_tensors, _load_tensors)
 ContrastLimits: TypeAlias = tuple[float, float] | None
