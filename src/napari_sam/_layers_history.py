@@ -68,14 +68,15 @@ def prompts_in_image(
     """
     if layer is None or view is None or not drawn.data:
         return drawn
-    placed = [convert(rows, layer, image, view) for rows in drawn.data]
-    good = [np.asarray(np.isfinite(rows).all(axis=1)) for rows in placed]
+    placed = convert(np.concatenate(drawn.data), layer, image, view)
+    good = np.asarray(np.isfinite(placed).all(axis=1))
     if not drawn.kinds:
-        kept = [bool(one) for one in good[0]]
-        data: tuple[Any, ...] = (placed[0][good[0]],)
+        kept = [bool(one) for one in good]
+        data: tuple[Any, ...] = (placed[good],)
     else:
-        kept = [bool(one.all()) for one in good]
-        data = tuple(compress(placed, kept))
+        ends = np.cumsum([len(rows) for rows in drawn.data])[:-1]
+        kept = [bool(one.all()) for one in np.split(good, ends)]
+        data = tuple(compress(np.split(placed, ends), kept))
     features = {n: tuple(compress(v, kept)) for n, v in drawn.features.items()}
     kinds = tuple(compress(drawn.kinds, kept))
     return DrawnPrompts(data, features, kinds, tuple(compress(drawn.shown, kept)))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from napari_sam._history import DrawnPrompts
     from napari_sam._layers_view import ViewPlane
 
-# Decimals of a pixel to which a prompt has not moved.
-_DECIMALS = 3
+# A prompt has moved if it did by one of so many parts of a pixel.
+_PARTS = 1000
 
 
 class DrawnPlanes:
@@ -62,11 +62,14 @@ class DrawnPlanes:
         here = np.zeros(image.ndim)
         here[list(view.sliced_axes)] = view.index
         known, now = self._known.get(layer, {}), {}
-        prompts = found.data if found.kinds else found.data[0]
-        numbers = found.features.get("object", (None,) * len(prompts))
-        for number, prompt in zip(numbers, prompts, strict=True):
-            # Minus zero is zero, but has other bytes.
-            place = np.round(prompt[..., missing:], _DECIMALS) + 0.0
+        places = [
+            np.rint(_PARTS * rows[:, missing:]).astype(np.int64) for rows in found.data
+        ]
+        pairs = zip(found.data, places, strict=True)
+        if not found.kinds:  # one array of all points
+            pairs = zip(found.data[0], places[0], strict=True)
+        numbers = found.features.get("object", (None,) * len(found))
+        for number, (prompt, place) in zip(numbers, pairs, strict=True):
             key = number, place.tobytes()
             now[key] = known.get(key, here[:missing])
             prompt[..., :missing] = now[key]
