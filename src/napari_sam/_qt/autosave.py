@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_sam._history import History, State, Step
 from napari_sam._layers_make import make_labels_layer, session_arguments
 from napari_sam._qt import workspace
-from napari_sam._qt.drawn_planes import DrawnPlanes
+from napari_sam._qt.drawn_planes import DrawnPlanes, lacks_axes
 from napari_sam._qt.logbook import Logbook, painted_planes
 from napari_sam._qt.report import report_error, report_note
 from napari_sam._qt.runner import Receiver, Runner
@@ -174,7 +174,8 @@ class Autosave(QObject):
         """Save in a moment; but what is painted is noticed from now on."""
         own = self._annotator
         self._follow(own.target)
-        if own.image is not None:
+        drawn = own.layers.points, own.layers.shapes
+        if own.image is not None and any(lacks_axes(one, own.image) for one in drawn):
             self._placed(own.image)  # before the viewer shows another plane
         if not self._timer.isActive():
             self._timer.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -56,9 +56,9 @@ class DrawnPlanes:
             As of `prompts_in_image`.
         """
         found = prompts_in_image(layer, drawn, image, view)
-        missing = 0 if layer is None else image.ndim - layer.ndim
-        if missing <= 0 or view is None or not found.data:
+        if not lacks_axes(layer, image) or view is None or not found.data:
             return found
+        missing = image.ndim - layer.ndim
         here = np.zeros(image.ndim)
         here[list(view.sliced_axes)] = view.index
         known, now = self._known.get(layer, {}), {}
@@ -75,3 +75,10 @@ class DrawnPlanes:
             prompt[..., :missing] = now[key]
         self._known[layer] = now
         return found
+
+
+def lacks_axes(
+    layer: Points | Shapes | None, image: Image
+) -> TypeGuard[Points | Shapes]:
+    """Whether a layer does not say where along all axes of an image its prompts lie."""
+    return layer is not None and layer.ndim < image.ndim
