@@ -14,8 +14,9 @@ from scipy.ndimage import binary_erosion
 from napari_sam._qt.controls import text
 from napari_sam._qt.finetune_engine import BeforeAfter, Compared
 
-SIDE = 136
-"""Pixels of the longer side of a picture: two fit beside each other."""
+SIDE = 112
+"""Pixels of the longer side of a picture: two fit into a narrow dock, also beside the
+scroll bar that they make necessary; what is wider would be cut off."""
 # Told apart by the colour-blind, on grey and on coloured images.
 TRUTH, MASK = (86, 180, 233), (255, 140, 0)
 # Around the objects, as a fraction of their extent.
