@@ -300,16 +300,14 @@ class Annotator(QObject):
             if wanted != self.work.awaits_accept:
                 self.work = replace(self.work, awaits_accept=None)
             if is_asking := not self._is_answered(wanted):
+                # Before the worker begins: it would hold Python's lock meanwhile.
+                if is_in_layers and (wanted.source, wanted.plane) in self.ready:
+                    self.asked.emit()
                 work = partial(self.engine.segment, wanted)
                 is_begun = self._prefetcher.is_encoding(wanted.source, wanted.plane)
                 self.runner.submit(work, self._receiver(self._on_answer), is_begun)
         self._prefetcher.plan(self.scene, self.image)
         self._show(is_soon=is_asking and is_in_layers)
-        if is_asking and is_in_layers and self._is_ready(wanted):
-            self.asked.emit()
-
-    def _is_ready(self, wanted: Request | None) -> bool:
-        return wanted is not None and (wanted.source, wanted.plane) in self.ready
 
     def _is_answered(self, wanted: Request) -> bool:
         answer = self.work.answer
