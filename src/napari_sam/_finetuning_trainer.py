@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,17 +121,14 @@ class Trainer:
             The weights, with another head for the scores, and its loss.
         """
         rng = np.random.default_rng((self.options.seed, number, 1))
-        live = self._weights()
-        self._load(weights)
         self.replay.clicks.clear()
-        with torch.no_grad():
-            self._click_on_objects(number, rng)
-            if self.options.remember:
-                self._click_on_photographs()
-        loss = self.replay.fit(rng)
-        chosen = self._weights()
-        self._load(live)
-        return chosen, loss
+        with self.holding(weights):
+            with torch.no_grad():
+                self._click_on_objects(number, rng)
+                if self.options.remember:
+                    self._click_on_photographs()
+            loss = self.replay.fit(rng)
+            return self._weights(), loss
 
     def _click_on_objects(self, number: int, rng: np.random.Generator) -> None:
         for _ in range(-(-OBJECT_CLICKS // self.options.batch)):
@@ -340,6 +338,16 @@ class Trainer:
     def _weights(self) -> dict[str, Tensor]:
         """Copy of what is trained, as it is now."""
         return {name: one.detach().clone() for name, one in self.trained.items()}
+
+    @contextmanager
+    def holding(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """For a while, the model has these weights; then those that it had."""
+        live = self._weights()
+        self._load(weights)
+        try:
+            yield
+        finally:
+            self._load(live)
 
     def _load(self, weights: Mapping[str, Tensor]) -> None:
         with torch.no_grad():

@@ -279,20 +279,16 @@ class _Run:
             )
 
     def _write(self, weights: Mapping[str, Tensor], trainer: Trainer) -> None:
-        with torch.no_grad():
-            kept = {n: p.detach().clone() for n, p in trainer.trained.items()}
-            for name, parameter in trainer.trained.items():
-                parameter.copy_(weights[name])
+        # What is read off the model shares memory with it: written while it holds.
+        with trainer.holding(weights), torch.no_grad():
             # Adapters are of the root's weights: on top of others they are merged.
             is_root = self.base.state is self.base.root_state
             adapters = adapter_tensors(trainer.model) if is_root else {}
+            adapted = {n.removesuffix(DOWN) for n in adapters if n.endswith(DOWN)}
             state = merged_state(trainer.model)
-            for name, parameter in trainer.trained.items():
-                parameter.copy_(kept[name])
-        adapted = {n.removesuffix(DOWN) for n in adapters if n.endswith(DOWN)}
-        plain = {n: t for n, t in state.items() if n not in adapted}
-        changed = changed_tensors(plain, self.base.root_state)
-        write_tuned(self.target, self._about(), {**changed, **adapters})
+            plain = {n: t for n, t in state.items() if n not in adapted}
+            changed = changed_tensors(plain, self.base.root_state)
+            write_tuned(self.target, self._about(), {**changed, **adapters})
 
     def _about(self) -> TunedAbout:
         now, base = self.progress, self.base

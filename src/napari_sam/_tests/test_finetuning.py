@@ -347,6 +347,32 @@ def test_the_file_holds_what_was_reached(tiny, tmp_path, train):
     build_tiny(state)
 
 
+@pytest.mark.parametrize("train", TRAINED_PARTS)
+def test_the_file_holds_what_was_checked(tiny, tmp_path, monkeypatch, train):
+    """Not the weights that are trained on, of which it is an average, or a part way."""
+    checked: list[dict[str, torch.Tensor]] = []
+
+    class Remembering(Checker):
+        """Keeps the weights that it looks at."""
+
+        def __call__(self, weights):
+            checked.append({name: one.clone() for name, one in weights.items()})
+            return super().__call__(weights)
+
+    monkeypatch.setattr(finetuning, "Checker", Remembering)
+    monkeypatch.setattr(finetuning, "merit", any_change)
+    out = tmp_path / "a.pt"
+    options = replace(QUICK, train=train, learning_rate=1e-2, steps=2, check_every=1)
+    steps = list(finetune(pairs(), out, options=options))
+    best = max(number for number, step in enumerate(steps) if step.is_best)
+    number = sum(step.held_out is not None for step in steps[:best])
+    stored = torch.load(out, weights_only=True)["tensors"]
+    rest = tiny_sam().state_dict()
+    for name, wanted in checked[number].items():
+        same = [*stored.values(), *rest.values()]
+        assert any(torch.equal(wanted, one) for one in same), name
+
+
 def test_without_anything_held_out_the_last_model_is_kept(tiny, tmp_path):
     """One image cannot be held out from itself."""
     steps = list(finetune(pairs(1), tmp_path / "a.pt", options=QUICK))
