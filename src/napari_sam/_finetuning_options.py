@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -11,6 +12,11 @@ from napari_sam.types import Precision
 
 Trained: TypeAlias = Literal["decoder", "decoder+prompt", "lora", "full"]
 TRAINED: tuple[str, ...] = get_args(Trained)
+
+WARM_UP = 15
+"""Updates until the learning rate is reached."""
+LAST_RATE = 0.05
+"""Of the learning rate, what is left at the end: it falls as a cosine."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,25 @@ class FinetuneOptions:
     def trains_encoder(self) -> bool:
         """Whether the embeddings of an image change while it trains."""
         return self.train in ("lora", "full")
+
+
+def schedule(updates: int, done: float) -> float:
+    """Share of the learning rate: a short rise, then a cosine to the end of the run.
+
+    Parameters
+    ----------
+    updates : int
+        From 1.
+    done : float
+        How much of the run is done, 0 to 1.
+
+    Examples
+    --------
+    >>> round(schedule(100, 0.0), 3), round(schedule(100, 1.0), 3)
+    (1.0, 0.05)
+    """
+    fall = (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return min(1.0, updates / WARM_UP) * (LAST_RATE + (1 - LAST_RATE) * fall)
 
 
 def _is_number(value: object) -> bool:

@@ -23,7 +23,7 @@ from napari_sam._finetuning_losses import (
     mean_losses,
     segmentation_losses,
 )
-from napari_sam._finetuning_options import FinetuneOptions
+from napari_sam._finetuning_options import FinetuneOptions, schedule
 from napari_sam._finetuning_photographs import PRACTISED, Clicks, photographs
 from napari_sam._finetuning_prompts import (
     ROUNDS,
@@ -38,10 +38,6 @@ from napari_sam.modeling.precision import choose_dtype
 from napari_sam.modeling.sam import Sam
 from napari_sam.predictor import Predictor
 
-WARM_UP = 15
-"""Updates until the learning rate is reached."""
-LAST_RATE = 0.05
-"""Of the learning rate, what is left at the end: it falls as a cosine."""
 AVERAGE = 0.99
 """Share of the running average that an update leaves; it evens out noise."""
 LARGEST_GRADIENT = 1.0
@@ -380,25 +376,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.restore(state["replay"])
         self.updates, self.rounds = state["updates"], state["rounds"]
-
-
-def schedule(updates: int, done: float) -> float:
-    """Share of the learning rate: a short rise, then a cosine to the end of the run.
-
-    Parameters
-    ----------
-    updates : int
-        From 1.
-    done : float
-        How much of the run is done, 0 to 1.
-
-    Examples
-    --------
-    >>> round(schedule(100, 0.0), 3), round(schedule(100, 1.0), 3)
-    (1.0, 0.05)
-    """
-    fall = (1 + math.cos(math.pi * min(1.0, done))) / 2
-    return min(1.0, updates / WARM_UP) * (LAST_RATE + (1 - LAST_RATE) * fall)
 
 
 def _best_logits(answer: tuple[Tensor, Tensor]) -> Tensor:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QImage, QPainter, QPaintEvent, QPixmap
-from qtpy.QtWidgets import QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_sam._qt.engine import CacheReport, Usage
+from napari_sam._qt.progress_bar import Bar
 
 MIB = 1 << 20
 PICTURE_HEIGHT = 72
@@ -115,13 +116,13 @@ class CacheBars(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        self.bars: dict[str, QProgressBar] = {}
+        self.bars: dict[str, Bar] = {}
         for name, tooltip in (
             ("device", "Embeddings on the graphics card"),
             ("memory", "Embeddings in memory"),
             ("disk", "Embeddings on disk, found again tomorrow"),
         ):
-            bar = QProgressBar()
+            bar = Bar()
             bar.setRange(0, 1000)
             bar.setToolTip(
                 f"{tooltip}; what is longest unused leaves first. The budget is in "

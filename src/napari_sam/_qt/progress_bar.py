@@ -1,4 +1,4 @@
-"""A progress bar that moves little while nobody knows how far the work is."""
+"""Bars that have the window drawn seldom, also while nobody knows how far work is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,24 @@ FULL = 1000
 STEP = 250
 
 
-class ProgressBar(QProgressBar):
+class Bar(QProgressBar):
+    """A bar that is drawn with the rest of the window.
+
+    Qt's own draws itself before `setValue` returns, and a window with a canvas is drawn
+    as a whole then.
+    """
+
+    def setValue(self, value: int) -> None:
+        """Fill the bar; it is drawn soon."""
+        if value != self.value() and self.updatesEnabled():
+            self.setUpdatesEnabled(False)
+            super().setValue(value)
+            self.setUpdatesEnabled(True)
+        else:
+            super().setValue(value)
+
+
+class ProgressBar(Bar):
     """A bar that fills up to what is done, or ever more slowly if that is not known.
 
     Qt's own bar for work of unknown length is an animation. A window with a canvas is

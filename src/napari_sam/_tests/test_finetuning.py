@@ -22,8 +22,14 @@ from napari_sam import (
 from napari_sam._finetuning_check import KEPT, Checker, chosen_objects, merit
 from napari_sam._finetuning_copy import is_trained
 from napari_sam._finetuning_data import LabelledImage
-from napari_sam._finetuning_options import FinetuneOptions, HeldOut, TrainingStep
-from napari_sam._finetuning_trainer import LAST_RATE, Trainer, schedule
+from napari_sam._finetuning_options import (
+    LAST_RATE,
+    FinetuneOptions,
+    HeldOut,
+    TrainingStep,
+    schedule,
+)
+from napari_sam._finetuning_trainer import Trainer
 from napari_sam._tests.tiny_models import tiny_predictor, tiny_sam
 from napari_sam.finetuning import check_target, finetune
 from napari_sam.registry import OpenedModel

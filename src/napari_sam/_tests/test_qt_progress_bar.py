@@ -9,7 +9,7 @@ pytest.importorskip("qtpy.QtWidgets", exc_type=ImportError)
 import itertools
 
 from napari_sam._qt import progress_bar
-from napari_sam._qt.progress_bar import FULL, ProgressBar, crept
+from napari_sam._qt.progress_bar import FULL, Bar, ProgressBar, crept
 
 
 @pytest.fixture
@@ -28,6 +28,25 @@ def test_what_is_done_is_shown(bar):
     bar.show_done(0.25, "3 of 12 planes")
     assert (bar.value(), bar.maximum()) == (FULL // 4, FULL)
     assert bar.text() == "3 of 12 planes"
+
+
+def test_the_bar_is_drawn_with_the_window_and_not_at_once(qtbot, monkeypatch):
+    """Qt's own draws before setValue returns, which takes the window's time."""
+    drawn = []
+    monkeypatch.setattr(Bar, "paintEvent", lambda *_: drawn.append(1))
+    bar = Bar()
+    qtbot.addWidget(bar)
+    bar.show()
+    qtbot.waitUntil(lambda: bool(drawn))
+    drawn.clear()
+    bar.setValue(50)
+    assert bar.value() == 50
+    assert not drawn
+    qtbot.waitUntil(lambda: bool(drawn))
+    bar.setUpdatesEnabled(False)
+    bar.setValue(60)
+    assert bar.value() == 60
+    assert not bar.updatesEnabled()  # as somebody else wants it
 
 
 def test_unknown_work_fills_the_bar_ever_more_slowly(bar):
