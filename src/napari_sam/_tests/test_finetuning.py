@@ -15,6 +15,7 @@ import torch
 
 from napari_sam import (
     _finetuning_guard,
+    _finetuning_options,
     _finetuning_replay,
     _finetuning_trainer,
     finetuning,
@@ -138,7 +139,7 @@ def test_the_classifier_of_tinyvit_is_not_trained():
 def test_training_lowers_the_loss(monkeypatch):
     """On objects that it has seen, without flips and cuts."""
     monkeypatch.setattr(_finetuning_trainer, "LENGTHS", (1,) * 5)
-    monkeypatch.setattr(_finetuning_trainer, "WARM_UP", 1)
+    monkeypatch.setattr(_finetuning_options, "WARM_UP", 1)
     options = replace(QUICK, remember=0, augment=False, learning_rate=3e-3)
     trainer = Trainer(tiny_predictor(), images(1), options)
     losses = [trainer.step(number).loss for number in range(1, 21)]
