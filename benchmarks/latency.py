@@ -41,6 +41,7 @@ from skimage.data import cell
 
 from napari_sam._qt.annotation import SegmentAnythingWidget
 from napari_sam._qt.engine import Answer, Engine
+from napari_sam._qt.turns import timer_once
 from napari_sam.embedding_cache import EmbeddingCache
 
 BEAT_MS = 5
@@ -129,9 +130,7 @@ class Bench:
         self.drawn: Answer | None = None  # on the canvas
         self._before: Answer | None = None
         self._loop = QEventLoop()
-        self._late = QTimer()
-        self._late.setSingleShot(True)
-        self._late.timeout.connect(self._loop.quit)
+        self._late = timer_once(self._loop, 1000 * WAIT_SECONDS, self._loop.quit)
         canvas = self.viewer.window._qt_viewer.canvas._scene_canvas
         canvas.events.draw.connect(self._on_draw, position="last")
         self.cpu: list[tuple[float, float]] = []  # of the main thread, and of the rest
@@ -186,7 +185,7 @@ class Bench:
         start, cpu = time.perf_counter(), (time.thread_time(), time.process_time())
         self.points.data = self.place()
         # As napari runs: the loop sleeps while there is nothing to do.
-        self._late.start(1000 * WAIT_SECONDS)
+        self._late.start()
         self._loop.exec()
         self._late.stop()
         run_until(lambda: self.drawn is not self._before and self.answered())

@@ -78,7 +78,10 @@ def add_adapters(model: Sam, rank: int = RANK, seed: int = 0) -> list[nn.Paramet
 
 
 def adapter_tensors(model: Sam) -> dict[str, Tensor]:
-    """Adapters of a model by the name of their weight, with `DOWN` or `UP` after it."""
+    """Adapters of a model by the name of their weight, with `DOWN` or `UP` after it.
+
+    They share memory with the model.
+    """
     found: dict[str, Tensor] = {}
     for name, layer in model.named_modules():
         if parametrize.is_parametrized(layer, "weight"):
@@ -90,7 +93,10 @@ def adapter_tensors(model: Sam) -> dict[str, Tensor]:
 
 
 def merged_state(model: Sam) -> dict[str, Tensor]:
-    """State dict with official names, adapters added to their weights."""
+    """State dict with official names, adapters added to their weights.
+
+    All else in it shares memory with the model.
+    """
     state: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         head, mark, tail = name.partition(".parametrizations.weight.")

@@ -123,7 +123,6 @@ class CacheBars(QWidget):
             ("disk", "Embeddings on disk, found again tomorrow"),
         ):
             bar = Bar()
-            bar.setRange(0, 1000)
             bar.setToolTip(
                 f"{tooltip}; what is longest unused leaves first. The budget is in "
                 "napari's preferences."
@@ -148,8 +147,8 @@ class CacheBars(QWidget):
             usage = tiers.get(name)
             bar.setVisible(usage is not None)
             if usage is not None:
-                bar.setValue(round(1000 * usage.used / max(1, usage.budget)))
-                bar.setFormat(f"{name}: {_size(usage.used)} of {_size(usage.budget)}")
+                text = f"{name}: {_size(usage.used)} of {_size(usage.budget)}"
+                bar.fill(usage.used / max(1, usage.budget), text)
 
 
 def _size(count: int) -> str:

@@ -23,7 +23,20 @@ class Bar(QProgressBar):
 
     Qt's own draws itself before `setValue` returns, and a window with a canvas is drawn
     as a whole then.
+
+    Parameters
+    ----------
+    parent : QWidget, optional
     """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setRange(0, FULL)
+
+    def fill(self, fraction: float, text: str) -> None:
+        """Fill the bar up to a fraction, 0 to 1, with a text; %p is the percentage."""
+        self.setFormat(text)
+        self.setValue(round(FULL * fraction))
 
     def setValue(self, value: int) -> None:
         """Fill the bar; it is drawn soon."""
@@ -50,7 +63,6 @@ class ProgressBar(Bar):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setToolTip("What is being done now")
-        self.setRange(0, FULL)
         self._seconds: float | None = None
         self._since = 0.0
         self._timer = QTimer(self)
@@ -69,8 +81,7 @@ class ProgressBar(Bar):
         """
         self._seconds = None
         self._timer.stop()
-        self.setFormat(text)
-        self.setValue(round(FULL * fraction))
+        self.fill(fraction, text)
 
     def show_unknown(self, seconds: float = 3.0, text: str = "") -> None:
         """Fill the bar ever more slowly; asked again, it goes on.
